@@ -69,6 +69,7 @@ int zc_export_image(struct zf_image **image, const struct zc_export *job) {
   int rc =
       zf_image_open(image, job->model, job->tok, job->type < 0 ? ZF_F32 : (enum zf_dtype)job->type);
   if (rc) return rc;
+  if ((*image)->note) zc_warn("%s: %s", job->to, (*image)->note);
   if (job->type < 0) zf_image_keep_types(*image);
   return job->values && job->values->own_head ? zf_image_untie(*image) : 0;
 }

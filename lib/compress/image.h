@@ -36,6 +36,7 @@ struct zf_image {
   int64_t count;
   const struct zf_gguf_arch *arch;
   struct zf_gguf_values keys; /* all but general.file_type and general.quantization_version */
+  const char *note;           /* what a user should know of the file, or NULL */
   float *scratch;             /* a row of the widest tensor that is stored [in,out] */
 };
 

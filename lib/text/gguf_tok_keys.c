@@ -176,8 +176,9 @@ static int is_known_part(const json_t *part) {
   size_t i;
   int found = 0;
   for (int k = 0; k < 5; k++) found |= type && !strcmp(type, known[k]);
+  const char *regex = json_string_value(json_object_get(json_object_get(part, "pattern"), "Regex"));
   if (pattern && strcmp(json_string_value(pattern), " ") != 0) return 0;
-  if (json_object_get(json_object_get(part, "pattern"), "Regex")) return 0;
+  if (regex && strcmp(regex, "\\A" MARK) != 0) return 0; /* a space in front, as spm.c writes it */
   if (json_is_true(json_object_get(part, "split"))) return 0;
   json_array_foreach(json_object_get(part, "normalizers"), i, child) found &= is_known_part(child);
   return found;

@@ -1,0 +1,160 @@
+#!/bin/sh
+# zoft export to GGUF files, shards, Ollama directories and merged models: they score as their source does.
+. tests/cli/lib.sh
+G=tests/golden/gguf
+printf 'the cat sat on the mat\nHello, w\303\266rld! 42\n' >"$T/text.txt"
+scores() { "$ZOFT" score "$@" --text "$T/text.txt" --json; }
+scores "$DEMO/model" >"$T/demo.json"
+check "numbers" grep -q logprobs "$T/demo.json"
+
+# A directory becomes a file of the same values.
+case_ "file" 0 "$ZOFT" export "$DEMO/model" --to "$T/demo.gguf" --type f32 <<'END'
+TMP/demo.gguf: llama, 266816 parameters in 38 tensors, f32
+END
+scores "$T/demo.gguf" | cmp -s - "$T/demo.json"
+check "file, the same numbers" [ $? = 0 ]
+case_ "file again" 2 "$ZOFT" export "$DEMO/model" --to "$T/demo.gguf" <<'END'
+zoft: TMP/demo.gguf exists: name a file that does not
+END
+# And back: config, tokenizer and values survive.
+case_ "back" 0 "$ZOFT" export "$T/demo.gguf" --to "$T/back" --json <<'END'
+{"directory": "TMP/back", "family": "llama", "parameters": 266816, "tensors": 38, "dtype": "f32"}
+END
+scores "$T/back" | cmp -s - "$T/demo.json"
+check "back, the same numbers" [ $? = 0 ]
+case_ "as stored" 0 "$ZOFT" export "$DEMO/model" --to "$T/stored.gguf" --json <<'END'
+{"file": "TMP/stored.gguf", "family": "llama", "parameters": 266816, "tensors": 38, "dtype": "bf16"}
+END
+
+# Blocks of a GGUF file are copied; every architecture comes back.
+for model in llama-f16 llama-q8_0 llama-q4_k_m llama3 qwen2 qwen3 phi3 phi3-factor gemma gemma2 gemma3; do
+  check "copy $model" "$ZOFT" export "$G/$model.gguf" --to "$T/$model.gguf" -q >/dev/null
+  scores "$G/$model.gguf" >"$T/a.json"
+  scores "$T/$model.gguf" >"$T/b.json"
+  check "copy $model, the same numbers" cmp "$T/a.json" "$T/b.json"
+  # The file, written as a directory, becomes a file again.
+  check "directory $model" "$ZOFT" export "$G/$model.gguf" --to "$T/$model" -q >/dev/null
+  check "from directory $model" "$ZOFT" export "$T/$model" --to "$T/$model-2.gguf" -q >/dev/null
+  scores "$T/$model-2.gguf" >"$T/b.json"
+  check "from directory $model, the same numbers" cmp "$T/a.json" "$T/b.json"
+done
+case_ "types of a copy" 0 "$ZOFT" export "$G/llama-q4_k_m.gguf" --to "$T/types.gguf" <<'END'
+TMP/types.gguf: llama, 467200 parameters in 11 tensors, q4_k, q6_k
+END
+
+# Blocks are made.
+case_ "blocks" 0 "$ZOFT" export "$DEMO/model" --to "$T/q8.gguf" --type q8_0 <<'END'
+TMP/q8.gguf: llama, 266816 parameters in 38 tensors, q8_0, f16
+END
+check "blocks are read" scores "$T/q8.gguf" >"$T/q8.json"
+
+# Shards.
+case_ "shards" 0 "$ZOFT" export "$DEMO/model" --to "$T/shards" --shard 300K --type f32 <<'END'
+TMP/shards: llama, 266816 parameters in 38 tensors, f32
+END
+check "shards, files" [ "$(cd "$T/shards" && echo model*)" = "model-00001-of-00004.safetensors \
+model-00002-of-00004.safetensors model-00003-of-00004.safetensors model-00004-of-00004.safetensors \
+model.safetensors.index.json" ]
+scores "$T/shards" | cmp -s - "$T/demo.json"
+check "shards, the same numbers" [ $? = 0 ]
+case_ "parts" 0 "$ZOFT" export "$DEMO/model" --to "$T/parts.gguf" --shard 600K --type f32 <<'END'
+TMP/parts.gguf: llama, 266816 parameters in 38 tensors, f32 in 2 files
+END
+scores "$T/parts-00001-of-00002.gguf" | cmp -s - "$T/demo.json"
+check "parts, the same numbers" [ $? = 0 ]
+check "parts, the second" [ -e "$T/parts-00002-of-00002.gguf" ]
+check "parts, no more" [ "$(echo "$T"/parts*)" = "$T/parts-00001-of-00002.gguf $T/parts-00002-of-00002.gguf" ]
+case_ "no size" 2 "$ZOFT" export "$DEMO/model" --to "$T/x.gguf" --shard much <<'END'
+zoft: command line: 'shard' expects a size such as 512M or 8G, found 'much'
+END
+
+# A run, an adapter, and what is merged from it.
+check "run" "$ZOFT" train configs/demo.yaml output_dir="$T/run" adapter=lora max_steps=2 lora_alpha=64 \
+  learning_rate=1e-2 -q >/dev/null 2>&1
+scores "$DEMO/model" --adapter "$T/run" | sed 's/"adapter": [^,]*, //' >"$T/with.json"
+for to in merged.gguf merged; do
+  check "merge $to" "$ZOFT" export "$DEMO/model" --adapter "$T/run" --to "$T/$to" --type f32 -q >/dev/null
+done
+case_ "adapter as a model" 0 "$ZOFT" export "$T/run" --to "$T/whole" --format safetensors --type f32 <<'END'
+TMP/whole: llama, 266816 parameters in 38 tensors, f32
+END
+scores "$T/merged" >"$T/a.json"
+scores "$T/whole" >"$T/b.json"
+scores "$T/merged.gguf" >"$T/c.json"
+check "merged, the same numbers" cmp "$T/a.json" "$T/b.json"
+check "merged file, the same numbers" cmp "$T/a.json" "$T/c.json"
+cmp -s "$T/a.json" "$T/demo.json"
+check "merged, not the base's" [ $? = 1 ]
+check "lora-gguf" "$ZOFT" export "$T/run" --to "$T/lora.gguf" --format lora-gguf -q >/dev/null
+scores "$T/demo.gguf" --adapter "$T/lora.gguf" >"$T/b.json"
+check "lora-gguf is read" grep -q logprobs "$T/b.json"
+
+# Ollama, with the card of the run.
+case_ "ollama" 0 "$ZOFT" export "$T/run" --to "$T/ollama" --format ollama --type f16 <<'END'
+TMP/ollama: llama, 266816 parameters in 38 tensors, f16
+END
+check "Modelfile" cmp "$T/ollama/Modelfile" - <<'END'
+FROM ./model.gguf
+# TEMPLATE: that of model.gguf, tokenizer.chat_template, if it has one
+PARAMETER stop "<|endoftext|>"
+END
+check "card, its data" grep -q '| hash of the data | [0-9a-f]\{32\} |' "$T/ollama/README.md"
+check "card, its scores" grep -q '| test, after | accuracy | ' "$T/ollama/README.md"
+check "card, its config" grep -q '^lora_alpha: 64' "$T/ollama/README.md"
+check "no card without a run" [ ! -e "$T/shards/README.md" ]
+cp -r "$DEMO/model" "$T/chat"
+chmod -R u+w "$T/chat"
+cat >"$T/chat/chat_template.jinja" <<'END'
+{% for m in messages %}<|im_start|>{{ m.role }}
+{{ m.content }}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}
+END
+check "template" "$ZOFT" export "$T/chat" --to "$T/known" --format ollama -q >/dev/null
+check "template, known" grep -q '^TEMPLATE """{{ range .Messages }}<|im_start|>{{ .Role }}$' "$T/known/Modelfile"
+check "template, in the file" grep -qa 'tokenizer.chat_template.*for m in messages' "$T/known/model.gguf"
+
+# What is refused.
+case_ "a family" 2 "$ZOFT" export tests/golden/published/checkpoints/facebook/opt-125m --to "$T/x.gguf" <<'END'
+zoft: tests/golden/published/checkpoints/facebook/opt-125m: a GGUF file cannot hold a model of the family opt: expected one of the architectures llama, qwen2, qwen3, phi3, gpt2, gptneox, stablelm, granite, olmo2, smollm3, gemma, gemma2, gemma3
+END
+case_ "a tokenizer" 2 "$ZOFT" export tests/golden/published/checkpoints/Qwen/Qwen3-Embedding-0.6B --to "$T/x.gguf" <<'END'
+zoft: tests/golden/published/checkpoints/Qwen/Qwen3-Embedding-0.6B/tokenizer.json: post_processor: it adds tokens around a text that are not one BOS and one EOS: llama.cpp has no such form
+END
+case_ "a form of GELU" 0 "$ZOFT" export tests/golden/published/checkpoints/cerebras/Cerebras-GPT-111M --to "$T/gelu.gguf" <<'END'
+warning: TMP/gelu.gguf: llama.cpp computes GELU in its other form: each activation differs by up to 5e-4
+TMP/gelu.gguf: gpt2, 6548 parameters in 28 tensors, f32
+END
+case_ "a format" 2 "$ZOFT" export "$DEMO/model" --to "$T/x" --format peft <<'END'
+zoft: --format: expected safetensors, gguf or ollama for a model (peft, mlx and lora-gguf for an adapter), found 'peft'
+END
+case_ "a name" 2 "$ZOFT" export "$DEMO/model" --to "$T/x.gguf" --format ollama <<'END'
+zoft: --to TMP/x.gguf: --format ollama writes a directory
+END
+case_ "blocks in a directory" 2 "$ZOFT" export "$DEMO/model" --to "$T/x" --type q8_0 <<'END'
+zoft: --type: a model directory holds f32, bf16 or f16, not q8_0
+END
+check "nothing is left" [ ! -e "$T/x" ]
+check "no temporary names" [ -z "$(ls -d "$T"/*exporting* "$T"/*.tmp.* 2>/dev/null)" ]
+case_ "a verifier" 2 "$ZOFT" export "$DEMO/model" --to "$T/x.gguf" --verify-with ollama <<'END'
+zoft: --verify-with: expected llama-cpp, found 'ollama'
+END
+mkdir "$T/bin"
+printf '#!/bin/sh\nread -r line\necho "{\\"absent\\": \\"no module\\"}"\n' >"$T/bin/python3"
+chmod +x "$T/bin/python3"
+case_ "no llama.cpp" 2 env PATH="$T/bin:$PATH" "$ZOFT" export "$DEMO/model" --to "$T/x.gguf" \
+  --verify-with llama-cpp <<'END'
+zoft: --verify-with llama-cpp: the Python package llama-cpp-python is not there: no module
+END
+printf '#!/bin/sh\nread -r line\necho "{\\"nll\\": 3.5, \\"tokens\\": [1, 2], \\"version\\": \\"0\\"}"\n' >"$T/bin/python3"
+case_ "another tokenizer" 5 env PATH="$T/bin:$PATH" "$ZOFT" export "$DEMO/model" --to "$T/x.gguf" \
+  --verify-with llama-cpp <<'END'
+zoft: TMP/x.gguf: llama.cpp makes 2 tokens of a text, zoft 78
+END
+check "no file is left" [ ! -e "$T/x.gguf" ]
+# A write that fails leaves nothing.
+sh -c 'trap "" XFSZ; ulimit -f 8; "$@"' - "$ZOFT" export "$DEMO/model" --to "$T/full.gguf" 2>"$T/said"
+check "no room, its status" [ $? = 1 ]
+check "no room, told" grep -q "cannot write: File too large" "$T/said"
+check "no room, nothing is left" [ -z "$(ls "$T"/full* 2>/dev/null)" ]
+finish
