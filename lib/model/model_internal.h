@@ -10,6 +10,15 @@ const struct zf_st_tensor *zf_model_tensor(const struct zf_model *model, const c
 /* 1 where two tensors are equal, value for value. */
 int zf_model_equal(const struct zf_st_tensor *first, const struct zf_st_tensor *second);
 
+/* dst[0..total) <- src, chunk by chunk through a small buffer, so that no second copy of a tensor is needed;
+ * src need not be aligned (convert.c). */
+void zf_model_convert(void *dst, enum zf_dtype to, const unsigned char *src, enum zf_dtype from,
+                      int64_t total);
+
+/* Fills a parameter from a tensor of a GGUF file whose rows, or rows and columns, are in another order. */
+int zf_gguf_copy_rows(struct zf_param *param, const struct zf_st_tensor *tensor,
+                      struct zf_gguf_change change);
+
 /* Call before the plan is built.  Where config.json ties the head to the embedding, but the file
  * holds a head that differs, unties them (unused.c). */
 void zf_model_untie(struct zf_model *model);

@@ -176,65 +176,12 @@ static int must_copy(const struct zf_model *model, const struct zf_param *param,
          change.transposed || change.subtract != 0;
 }
 
-/* Converts chunk by chunk through a small buffer, so that no second copy of a tensor is needed. */
-static void convert(void *dst, enum zf_dtype to, const unsigned char *src, enum zf_dtype from,
-                    int64_t total) {
-  enum { CHUNK = 4096 };
-  float chunk[CHUNK];
-  size_t align = zf_dtype_align(from);
-  if (to == from) {
-    memcpy(dst, src, zf_dtype_bytes(to, total));
-    return;
-  }
-  for (int64_t i = 0; i < total; i += CHUNK) {
-    int64_t count = total - i < CHUNK ? total - i : CHUNK;
-    uint16_t half[CHUNK];
-    const void *in = src + zf_dtype_bytes(from, i);
-    if ((uintptr_t)in % align)
-      in = memcpy(align == 2 ? (void *)half : (void *)chunk, in, (size_t)count * align);
-    if (in != (const void *)chunk) zf_to_f32(chunk, in, from, count);
-    zf_from_f32((char *)dst + zf_dtype_bytes(to, i), chunk, to, count);
-  }
-}
-
-/* Copies the rows of heads in the checkpoint's order. */
-static void copy_heads(struct zf_param *param, const struct zf_st_tensor *tensor,
-                       struct zf_gguf_change change) {
-  enum zf_dtype from = (enum zf_dtype)tensor->type;
-  int64_t width = param->count / param->shape[0];
-  for (int64_t i = 0; i < param->shape[0]; i++) {
-    int64_t from_row = zf_gguf_file_row(change, param->shape[0], i);
-    convert((char *)param->data + zf_dtype_bytes(param->type, i * width), param->type,
-            tensor->data + zf_dtype_bytes(from, from_row * width), from, width);
-  }
-}
-
-/* Copies a matrix that the file has as [out,in] and the checkpoint as [in,out], row by row of the file. */
-static int copy_turned(struct zf_param *param, const struct zf_st_tensor *tensor) {
-  enum zf_dtype from = (enum zf_dtype)tensor->type;
-  int64_t in = param->shape[0], out = param->shape[1];
-  size_t size = zf_dtype_info(param->type)->size;
-  float *row = zf_calloc(in, sizeof *row);
-  if (!row) return ZF_ENOMEM;
-  for (int64_t i = 0; i < out; i++) {
-    convert(row, ZF_F32, tensor->data + zf_dtype_bytes(from, i * in), from, in);
-    for (int64_t k = 0; k < in; k++)
-      zf_from_f32((char *)param->data + (size_t)(k * out + i) * size, row + k, param->type, 1);
-  }
-  free(row);
-  return 0;
-}
-
 static int place_rows(struct zf_model *model, struct zf_param *param,
                       const struct zf_st_tensor *tensor, struct zf_gguf_change change) {
   const struct zf_map *map = &model->st->map[tensor->file];
   int rc = check_values(model, tensor, 0, tensor->count);
   if (rc) return rc;
-  if (change.transposed)
-    rc = copy_turned(param, tensor);
-  else
-    copy_heads(param, tensor, change);
-  if (rc) return rc;
+  if ((rc = zf_gguf_copy_rows(param, tensor, change))) return rc;
   zf_map_drop(map, (size_t)(tensor->data - map->data), tensor->bytes);
   model->copied += (int64_t)zf_dtype_bytes(param->type, param->count);
   return 0;
@@ -256,7 +203,8 @@ static int place_copy(struct zf_model *model, struct zf_param *param,
     int rc = check_values(model, tensor, i, i + count);
     if (rc) return rc;
     const unsigned char *src = tensor->data + zf_dtype_bytes(from, i);
-    convert((char *)param->data + zf_dtype_bytes(param->type, i), param->type, src, from, count);
+    zf_model_convert((char *)param->data + zf_dtype_bytes(param->type, i), param->type, src, from,
+                     count);
     zf_map_drop(map, (size_t)(src - map->data), zf_dtype_bytes(from, count));
   }
   if (change.subtract != 0) {
@@ -382,7 +330,8 @@ static void read_tensor(struct zf_param *param, const struct zf_st *st,
   for (int64_t i = 0; i < param->count; i += CHUNK) {
     int64_t count = param->count - i < CHUNK ? param->count - i : CHUNK;
     const unsigned char *src = tensor->data + zf_dtype_bytes(from, i);
-    convert((char *)param->data + zf_dtype_bytes(param->type, i), param->type, src, from, count);
+    zf_model_convert((char *)param->data + zf_dtype_bytes(param->type, i), param->type, src, from,
+                     count);
     zf_map_drop(map, (size_t)(tensor->data - map->data),
                 (size_t)(src - tensor->data) + zf_dtype_bytes(from, count));
   }
