@@ -20,6 +20,7 @@ struct zf_image_tensor {
   int ndim;
   int64_t shape[4];      /* outermost dimension first */
   int64_t rows, columns; /* columns: the innermost dimension */
+  int64_t skip;          /* rows of the parameter in front of the first row of the file */
   int32_t param; /* number of the model's parameter; plan.wanted_count: an output head of its own
                           * (zf_image_untie); -1: a constant.  A matrix of which the model has a vector
                           * for each row: the first one, others follow */

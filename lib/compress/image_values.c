@@ -74,7 +74,7 @@ static void read_rows(const struct zf_image *image, const struct zf_save_values 
   int64_t all = vector ? tensor->columns : tensor->rows, width = vector ? 1 : tensor->columns,
           count = vector ? tensor->columns : rows;
   if (!change.heads) {
-    read_stored(image, values, tensor, first, count, out);
+    read_stored(image, values, tensor, first + tensor->skip, count, out);
   } else {
     for (int64_t i = 0; i < count; i++)
       read_stored(image, values, tensor, zf_gguf_checkpoint_row(change, all, first + i), 1,

@@ -243,6 +243,32 @@ static int bias_keys(json_t *config, const struct zf_gguf_source *source) {
                   source->path);
 }
 
+/* The head of labels, and what an encoder has beside it. */
+static int label_keys(json_t *config, const struct zf_gguf_source *source) {
+  const struct zf_st_tensor *head = zf_st_find(source->gguf.st, "cls.output.weight"),
+                            *types = zf_st_find(source->gguf.st, "token_types.weight");
+  const json_t *labels = zf_gguf_value(source, "classifier.output_labels"),
+               *causal = zf_gguf_value(source, "attention.causal");
+  json_t *names = json_object();
+  if (!json_is_false(causal))
+    return zf_error(ZF_EINVALID, "%s: key '%s.attention.causal': expected false", source->path,
+                    source->arch->name);
+  if (types) json_object_set_new(config, "type_vocab_size", json_integer(types->shape[0]));
+  for (int64_t i = 0; head && i < head->shape[0]; i++) {
+    char key[24], label[32];
+    snprintf(key, sizeof key, "%lld", (long long)i);
+    snprintf(label, sizeof label, "LABEL_%lld", (long long)i);
+    json_t *name = json_array_get(labels, (size_t)i);
+    json_object_set_new(names, key, json_is_string(name) ? json_incref(name) : json_string(label));
+  }
+  if (head)
+    json_object_set(config, "id2label", names);
+  else /* a body for embeddings */
+    json_object_set_new(config, "architectures", json_pack("[s]", "BertModel"));
+  json_decref(names);
+  return 0;
+}
+
 /* Sets the keys that have no counterpart in the file and follow from its tensors. */
 static int tensor_keys(json_t *config, const struct zf_gguf_source *source) {
   const struct zf_family *family = zf_gguf_family(source->arch);
@@ -251,6 +277,8 @@ static int tensor_keys(json_t *config, const struct zf_gguf_source *source) {
     return zf_error(ZF_EINVALID, "%s: tensor 'token_embd.weight' is missing, or is not a matrix",
                     source->path);
   json_object_set_new(config, "architectures", json_pack("[s]", source->arch->class));
+  int rc = source->arch->labels ? label_keys(config, source) : 0;
+  if (rc) return rc;
   json_object_set_new(config, "model_type", json_string(source->arch->model_type));
   json_object_set_new(config, "vocab_size", json_integer(embed->shape[0]));
   json_object_set_new(config, family->tie.key, json_boolean(!has_tensor(source, "output.weight")));

@@ -38,6 +38,12 @@ static const struct zf_gguf_arch archs[] = {
     {.name = "granite", .model_type = "granite", .class = "GraniteForCausalLM", .paired = 1},
     {.name = "olmo2", .model_type = "olmo2", .class = "Olmo2ForCausalLM", .head = 1},
     {.name = "smollm3", .model_type = "smollm3", .class = "SmolLM3ForCausalLM", .paired = 1},
+    {.name = "bert",
+     .model_type = "bert",
+     .also = "roberta",
+     .class = "BertForSequenceClassification",
+     .names = zf_gguf_post_norms,
+     .labels = 1},
     {.name = "gemma", .model_type = "gemma", .class = "GemmaForCausalLM", .plus = 1},
     {.name = "gemma2",
      .model_type = "gemma2",
@@ -81,6 +87,10 @@ const struct zf_family *zf_gguf_family(const struct zf_gguf_arch *arch) {
 
 const char *zf_gguf_arch_name(const struct zf_gguf_arch *arch) {
   return arch->name;
+}
+
+int zf_gguf_has_labels(const struct zf_gguf_arch *arch) {
+  return arch->labels;
 }
 
 int zf_gguf_wants_head(const struct zf_gguf_arch *arch) {

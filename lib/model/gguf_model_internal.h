@@ -28,6 +28,7 @@ struct zf_gguf_arch {
   int paired;                       /* the two rows of a rotary pair are neighbours in q and k */
   int plus;                         /* norms are stored with 1 added */
   int parallel_key; /* reads use_parallel_residual; else a block without ffn_norm is parallel */
+  int labels;       /* a file has a head of labels, and none of the vocabulary */
   int head;         /* a file has an output head, tied or not */
   int wide_layers;  /* a model with this number of layers scales scores by hidden / heads; no key
                     * says so */
@@ -38,6 +39,8 @@ struct zf_gguf_arch {
   int64_t period;     /* default period of the blocks without a window */
   double theta_local; /* base of the blocks with windows; 0: the base of all blocks */
 };
+
+extern const struct zf_gguf_part zf_gguf_post_norms[]; /* names where a norm follows its part */
 
 /* The row of `model_type` in the table of families. */
 const struct zf_family *zf_gguf_family(const struct zf_gguf_arch *arch);
