@@ -276,6 +276,7 @@ static int check_target(const struct zc_export *job, const struct model_format *
                     format->is_file ? "file, whose name ends in .gguf" : "directory");
   if (job->verify_llama && !strcmp(format->name, "safetensors"))
     return zf_error(ZF_EUSAGE, "--verify-with llama-cpp: llama.cpp reads no model directory");
+  if (job->replace) return 0;
   if (!zf_exists(job->to) || (!format->is_file && zf_dir_empty(job->to) == 1)) return 0;
   return format->is_file
              ? zf_error(ZF_EUSAGE, "%s exists: name a file that does not", job->to)
@@ -317,7 +318,7 @@ int zc_export_model(struct zc_export *job) {
   zc_catch_signals();
   if (!rc) rc = open_source(job);
   if (!rc) rc = write_target(job, format);
-  if (!rc) report(job, format);
+  if (!rc && !job->replace) report(job, format);
   if (job->tmp) {
     struct zf_buf said = {0};
     zf_buf_puts(&said, zf_error_message());

@@ -35,10 +35,16 @@ int zf_rundir_prune(const struct zf_rundir *dir, int64_t keep) {
 
 /* --- leftovers of a killed process: NAME.tmp.PID, and checkpoints/.NAME --- */
 
-static const char *const run_files[] = {
-    "run.json",           "config.yaml", "metrics.jsonl",     "steps.log",
-    "steps.log.new",      "config.json", "model.safetensors", "adapter_model.safetensors",
-    "adapter_config.json"};
+static const char *const run_files[] = {"run.json",
+                                        "config.yaml",
+                                        "metrics.jsonl",
+                                        "steps.log",
+                                        "steps.log.new",
+                                        "config.json",
+                                        "model.safetensors",
+                                        "adapter_model.safetensors",
+                                        "adapter_config.json",
+                                        "model.gguf"};
 enum { RUN_FILES = sizeof run_files / sizeof *run_files };
 
 /* A file that a run writes into its directory. */
