@@ -67,7 +67,7 @@ int zf_image_untie(struct zf_image *image);
 void zf_image_read(const struct zf_image *image, const struct zf_save_values *values,
                    int64_t tensor, int64_t first, int64_t rows, float *out);
 
-/* The row of the file that holds row `row` of the parameter as a product sees it ([out,in]). */
+/* The row of the file that holds row `row` of the parameter as a product sees it ([out,in]); below 0: none. */
 int64_t zf_image_row(const struct zf_image *image, int64_t tensor, int64_t row);
 
 /* Begins the file: its keys, with general.file_type from the tensors' types, and its tensor table.  Rows

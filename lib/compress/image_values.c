@@ -114,5 +114,5 @@ void zf_image_read(const struct zf_image *image, const struct zf_save_values *va
 
 int64_t zf_image_row(const struct zf_image *image, int64_t number, int64_t row) {
   const struct zf_image_tensor *tensor = &image->tensor[number];
-  return zf_gguf_file_row(change_of(image, tensor), tensor->rows, row);
+  return zf_gguf_file_row(change_of(image, tensor), tensor->rows, row) - tensor->skip;
 }

@@ -130,6 +130,117 @@ START_TEST(test_family_image) {
 }
 END_TEST
 
+/* --- rows ------------------------------------------------------------------------------------ */
+
+/* Element [row][column] of a matrix as a product sees it. */
+static float element(const struct zf_param *param, int64_t row, int64_t column) {
+  int64_t width = param->shape[1],
+          at = param->transposed ? column * width + row : row * width + column;
+  float value;
+  zf_to_f32(&value, (const char *)param->data + zf_dtype_bytes(param->type, at), param->type, 1);
+  return value;
+}
+
+static const char *const row_models[] = {"llama", "gpt_neox", "gpt2", "qwen2", "roberta-classify"};
+enum { ROW_MODELS = sizeof row_models / sizeof *row_models };
+
+/* The row that zf_image_row names holds the values of that row; rows read alone are those read together. */
+START_TEST(test_image_row) {
+  char dir[512];
+  struct zf_image *image;
+  const char *keys = _i == 2 ? "{\"scale_attn_by_inverse_layer_idx\": false}" : NULL;
+  make_dir(dir, row_models[_i], keys);
+  struct zf_model *model = open_model(dir, &as_stored);
+  int64_t moved = 0;
+  ck_ok(zf_image_open(&image, model, NULL, ZF_F16));
+  for (int64_t i = 0; i < image->count; i++) {
+    const struct zf_image_tensor *tensor = &image->tensor[i];
+    if (tensor->ndim != 2) continue;
+    const struct zf_param *param = &model->params.param[tensor->param];
+    ck_assert_int_eq(tensor->type, tensor->is_matrix ? ZF_F16 : ZF_F32);
+    float *all = zf_calloc(tensor->rows * tensor->columns, sizeof *all), one[512];
+    ck_assert_int_le(tensor->columns, 512);
+    zf_image_read(image, NULL, i, 0, tensor->rows, all);
+    for (int64_t row = 0; row < tensor->rows; row++) {
+      int64_t at = zf_image_row(image, i, row + tensor->skip);
+      moved += at != row;
+      zf_image_read(image, NULL, i, at, 1, one);
+      ck_assert_mem_eq(one, all + at * tensor->columns, (size_t)tensor->columns * sizeof *one);
+      for (int64_t k = 0; k < tensor->columns; k++)
+        ck_assert_float_eq(one[k], element(param, row + tensor->skip, k));
+    }
+    free(all);
+  }
+  ck_assert_int_eq(moved > 0, _i < 2);
+  zf_image_free(image);
+  zf_model_free(model);
+}
+END_TEST
+
+/* Other values for the head that the model ties to its embedding. */
+static int head_changed(void *ctx, int64_t number) {
+  return number == *(const int64_t *)ctx;
+}
+
+static void read_head(void *ctx, int64_t number, int64_t first, int64_t rows, float *value) {
+  ck_assert_int_eq(number, *(const int64_t *)ctx);
+  for (int64_t i = 0; i < rows * 24; i++) value[i] = (float)(first * 24 + i);
+}
+
+START_TEST(test_own_head) {
+  char dir[512], path[512];
+  struct zf_image *image;
+  make_dir(dir, "qwen3-tied", "{\"hidden_act\": \"silu\"}");
+  struct zf_model *model = open_model(dir, &as_stored), *back;
+  int64_t number = model->plan.wanted_count;
+  struct zf_save_values values = {
+      .ctx = &number, .own_head = 1, .changed = head_changed, .read = read_head};
+  snprintf(path, sizeof path, "%s", tmp_path("head.gguf"));
+  ck_ok(zf_image_open(&image, model, NULL, ZF_F32));
+  ck_fails(zf_image_write(image, path, &values), ZF_EFAIL, "zf_image_untie comes first");
+  ck_ok(zf_image_untie(image));
+  ck_ok(zf_image_write(image, path, &values));
+  back = open_model(path, &as_stored);
+  ck_assert(model->config.tied && !back->config.tied);
+  const struct zf_param *head = &back->params.param[back->plan.head];
+  ck_assert_int_eq(head->count, 97 * 24);
+  for (int64_t i = 0; i < head->count; i++) ck_assert_float_eq(((float *)head->data)[i], (float)i);
+  zf_image_free(image);
+  zf_model_free(back);
+  zf_model_free(model);
+}
+END_TEST
+
+/* A value that differs in the file is found. */
+START_TEST(test_verify) {
+  char dir[512], path[512];
+  struct zf_image *image;
+  struct zf_gguf_out *out;
+  make_dir(dir, "llama", NULL);
+  struct zf_model *model = open_model(dir, &as_stored);
+  snprintf(path, sizeof path, "%s", tmp_path("verify.gguf"));
+  ck_ok(zf_image_open(&image, model, NULL, ZF_F32));
+  ck_ok(zf_image_begin(&out, image, path));
+  ck_ok(zf_image_fill(out, image, NULL));
+  ck_ok(zf_gguf_out_close(out));
+  ck_ok(zf_image_verify(image, NULL, path, NULL));
+  char *bytes = NULL;
+  size_t len;
+  ck_ok(zf_read_file(&bytes, &len, path, 1 << 24));
+  bytes[len - 1] ^= 1;
+  ck_ok(zf_write_file(path, bytes, len));
+  ck_fails(zf_image_verify(image, NULL, path, NULL), ZF_EFAIL, "of the file is");
+  bytes[len - 1] ^= 1;
+  image->tensor[0].type = ZF_F16; /* the file has f32 there */
+  ck_ok(zf_write_file(path, bytes, len));
+  ck_fails(zf_image_verify(image, NULL, path, NULL), ZF_EFAIL,
+           "is not in the file as it was written");
+  free(bytes);
+  zf_image_free(image);
+  zf_model_free(model);
+}
+END_TEST
+
 /* --- llama.cpp ------------------------------------------------------------------------------- */
 
 /* llama.cpp takes GELU from a table in F16, whose entries are off by up to 2^-11 of their size; gptneox has the
@@ -199,6 +310,9 @@ int main(void) {
   Suite *s = suite_create("image");
   TCase *tc = tcase_create("all");
   tcase_add_loop_test(tc, test_family_image, 0, WRITTEN);
+  tcase_add_loop_test(tc, test_image_row, 0, ROW_MODELS);
+  tcase_add_test(tc, test_own_head);
+  tcase_add_test(tc, test_verify);
   tcase_add_loop_test(tc, test_llama_cpp, 0, LOADED);
   suite_add_tcase(s, tc);
   return unit_run(s);
