@@ -62,9 +62,9 @@ static const struct {
 } partly_read[] = {
     {"attn_logit_softcapping", " gemma2 ", ZERO},
     {"final_logit_softcapping", " gemma2 gemma3 ", ZERO},
-    {"attention.sliding_window", " phi3 gemma2 gemma3 ", ZERO},
-    {"attention.sliding_window_pattern", " gemma2 gemma3 ", ZERO},
-    {"attention.causal", " bert ", ONE},
+    {"attention.sliding_window", " phi3 gemma2 gemma3 modern-bert ", ZERO},
+    {"attention.sliding_window_pattern", " gemma2 gemma3 modern-bert ", ZERO},
+    {"attention.causal", " bert modern-bert ", ONE},
     {"attention.scale", " granite ", ZERO},
     {"logit_scale", " granite ", ZERO | ONE},
     {"residual_scale", " granite ", ZERO | ONE},

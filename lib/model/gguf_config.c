@@ -194,9 +194,15 @@ static int set_pattern(json_t *config, const struct zf_gguf_source *source) {
                     "found %s",
                     source->path, source->arch->name, zf_json_kind(value));
   if (json_is_integer(value)) period = json_integer_value(value);
-  for (int64_t i = 0; i < layers; i++) local[i] = period < 1 || i % period < period - 1;
+  for (int64_t i = 0; i < layers; i++)
+    local[i] = (unsigned char)zf_gguf_is_local(source->arch, period, i);
   int rc = json_is_array(value) ? read_flags(local, value, source, layers) : 0;
   return rc ? rc : set_types(config, source, local, layers);
+}
+
+int zf_gguf_is_local(const struct zf_gguf_arch *arch, int64_t period, int64_t layer) {
+  if (period < 1) return 1;
+  return arch->full_first ? layer % period != 0 : layer % period < period - 1;
 }
 
 static int window_keys(json_t *config, const struct zf_gguf_source *source) {
@@ -208,9 +214,9 @@ static int window_keys(json_t *config, const struct zf_gguf_source *source) {
   if (source->arch->window == ZF_GGUF_WINDOW_KEY) on = number > 0;
   if (source->arch->window == ZF_GGUF_WINDOW_OFF && number > 0)
     json_object_set(config, "unused_window", size);
-  if (on && size) json_object_set(config, "sliding_window", size);
+  if (on && size) json_object_set(config, zf_gguf_family(source->arch)->k_window, size);
   if (!on && source->arch->window != ZF_GGUF_WINDOW_NONE)
-    json_object_set_new(config, "sliding_window", json_null());
+    json_object_set_new(config, zf_gguf_family(source->arch)->k_window, json_null());
   return on ? set_pattern(config, source) : 0;
 }
 
@@ -264,7 +270,7 @@ static int label_keys(json_t *config, const struct zf_gguf_source *source) {
   if (head)
     json_object_set(config, "id2label", names);
   else /* a body for embeddings */
-    json_object_set_new(config, "architectures", json_pack("[s]", "BertModel"));
+    json_object_set_new(config, "architectures", json_pack("[s]", source->arch->body));
   json_decref(names);
   return 0;
 }

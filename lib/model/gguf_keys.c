@@ -46,7 +46,7 @@ static int set_sizes(struct zf_gguf_values *values, const struct zf_gguf_arch *a
 /* 1 where the blocks with windows are those of the architecture's period. */
 static int has_default_pattern(const struct zf_gguf_arch *arch, const struct zf_config *config) {
   for (int64_t i = 0; i < config->layers; i++)
-    if ((i % arch->period < arch->period - 1) != ((config->layer[i] & ZF_LAYER_LOCAL) != 0))
+    if (zf_gguf_is_local(arch, arch->period, i) != ((config->layer[i] & ZF_LAYER_LOCAL) != 0))
       return 0;
   return 1;
 }
@@ -64,6 +64,7 @@ static int set_pattern(struct zf_gguf_values *values, const struct zf_gguf_arch 
 static int set_window(struct zf_gguf_values *values, const struct zf_gguf_arch *arch,
                       const struct zf_config *config) {
   int64_t size = config->window ? config->window : config->window_off;
+  if (size && config->family->window_half) size = 2 * (size - 1);
   if (arch->window == ZF_GGUF_WINDOW_NONE || (arch->window == ZF_GGUF_WINDOW_KEY && !size))
     return 0;
   int rc = zf_gguf_set(values, arch, "attention.sliding_window", ZF_GGUF_U32, (double)size);
@@ -82,10 +83,11 @@ static json_t *number_labels(int64_t count) {
 /* The keys of an encoder with a head of labels, which reads the first token. */
 static int set_labels(struct zf_gguf_values *values, const struct zf_gguf_arch *arch,
                       const struct zf_config *config) {
-  enum { RANK = 4 }; /* llama.cpp's pooling that runs the head */
+  enum { CLS = 2, RANK = 4 }; /* llama.cpp's poolings: the first token, and that under the head */
   char full[128];
   int rc = zf_gguf_set(values, arch, "attention.causal", ZF_GGUF_BOOL, 0);
   if (!rc) rc = zf_gguf_set(values, arch, "pooling_type", ZF_GGUF_U32, RANK);
+  if (!rc) rc = zf_gguf_set(values, arch, "classifier.pooling_type", ZF_GGUF_U32, CLS);
   if (!rc && config->family->names.type)
     rc = zf_gguf_values_u32(values, "tokenizer.ggml.token_type_count", config->types);
   snprintf(full, sizeof full, "%s.classifier.output_labels", arch->name);

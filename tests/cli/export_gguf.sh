@@ -138,7 +138,7 @@ check "no effect" grep -q '^warning: export_type has no effect: export is none' 
 
 # What is refused.
 case_ "a family" 2 "$ZOFT" export "$O" --to "$T/x.gguf" <<'END'
-zoft: TMP/opt: a GGUF file cannot hold a model of the family opt: expected one of the architectures llama, qwen2, qwen3, phi3, gpt2, gptneox, stablelm, granite, olmo2, smollm3, bert, gemma, gemma2, gemma3
+zoft: TMP/opt: a GGUF file cannot hold a model of the family opt: expected one of the architectures llama, qwen2, qwen3, phi3, gpt2, gptneox, stablelm, granite, olmo2, smollm3, bert, modern-bert, gemma, gemma2, gemma3
 END
 case_ "a tokenizer" 2 "$ZOFT" export tests/golden/published/checkpoints/Qwen/Qwen3-Embedding-0.6B --to "$T/x.gguf" <<'END'
 zoft: tests/golden/published/checkpoints/Qwen/Qwen3-Embedding-0.6B/tokenizer.json: post_processor: it adds tokens around a text that are not one BOS and one EOS: llama.cpp has no such form

@@ -52,6 +52,8 @@ static const struct {
     {.family = "bert-classify"},
     {.family = "roberta-classify"},
     {.family = "roberta-pad-classify"},
+    {.family = "modernbert-classify"},
+    {.family = "modernbert", .refused = "a masked-LM head"},
     {.family = "bert-act-classify", .refused = "activation"},
     {.family = "distilbert-classify", .refused = "cannot hold a model of the family distilbert"},
 };
@@ -249,10 +251,11 @@ static const struct {
   const char *family;
   double tolerance; /* of the largest logit */
 } loaded[] = {
-    {"bert", 4e-3},     {"roberta", 4e-3}, {"llama", 1e-5},    {"mistral", 1e-5},
-    {"qwen2", 1e-5},    {"qwen3", 1e-5},   {"granite", 1e-5},  {"olmo2", 1e-5},
-    {"smollm3", 1e-5},  {"phi3", 1e-5},    {"stablelm", 1e-5}, {"gpt2", 4e-3},
-    {"gpt_neox", 4e-3}, {"gemma", 4e-3},   {"gemma2", 4e-3},   {"gemma3_text", 4e-3},
+    {"bert", 4e-3},        {"roberta", 4e-3},  {"modernbert", 4e-3}, {"llama", 1e-5},
+    {"mistral", 1e-5},     {"qwen2", 1e-5},    {"qwen3", 1e-5},      {"granite", 1e-5},
+    {"olmo2", 1e-5},       {"smollm3", 1e-5},  {"phi3", 1e-5},       {"stablelm", 1e-5},
+    {"gpt2", 4e-3},        {"gpt_neox", 4e-3}, {"gemma", 4e-3},      {"gemma2", 4e-3},
+    {"gemma3_text", 4e-3},
 };
 enum { LOADED = sizeof loaded / sizeof *loaded };
 

@@ -35,6 +35,8 @@ LABELS = dict(vocab_size=1024, initializer_range=0.2, hidden_size=48, num_hidden
               id2label={"0": "bad", "1": "fair", "2": "good"})
 MODELS = {
     "bert": dict(LABELS, architectures=["BertForSequenceClassification"], max_position_embeddings=64),
+    "modernbert": dict(LABELS, architectures=["ModernBertForSequenceClassification"], max_position_embeddings=64,
+                       num_hidden_layers=4, local_attention=4, global_attn_every_n_layers=3, pad_token_id=0),
     "roberta": dict(LABELS, architectures=["RobertaForSequenceClassification"], max_position_embeddings=66,
                     pad_token_id=1),
     "llama": dict(LLAMA, rope_scaling=LLAMA3),
