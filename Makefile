@@ -113,6 +113,22 @@ $(BUILD)/tests/%: tests/kern/%.c $(BUILD)/libzoft.a $(wildcard tests/kern/*.h)
 	@echo "  LD   $@"
 	$(Q)$(CC) $(CFLAGS_) -Itests $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(LIBS)
 
+# One program without shared libraries, the C library included: libraries come as .a files, but Debian has no static SLEEF,
+# so the shared one is laid into the program.  The linker's warnings stay in a file: the password file is read (~user) and
+# OpenMP looks for accelerators as a program with shared libraries would, and zoft does without either.
+SLEEF_SO    = $(shell $(CC) -print-file-name=libsleef.so)
+STATIC_LIBS = $(shell pkg-config --static --libs $(PKGS) libedit) -lmd
+$(BUILD)/obj/sleef.o: tests/sleef_object.py
+	@mkdir -p $(@D)
+	@echo "  GEN  $@"
+	$(Q)python3 $< $(SLEEF_SO) $(@:.o=.S) $(@:.o=.flags)
+	$(Q)$(CC) -c -o $@ $(@:.o=.S)
+
+$(BUILD)/zoft-static: $(CMD_OBJ) $(BUILD)/libzoft.a $(BUILD)/obj/sleef.o
+	@echo "  LD   $@"
+	$(Q)$(CC) -static -no-pie -s @$(BUILD)/obj/sleef.flags -o $@ $^ $(SYS_LIBS) $(STATIC_LIBS) $(OMP_LIBS) -lm -lpthread \
+	  2>$@.warnings || { cat $@.warnings >&2; exit 1; }
+
 # --- what people call -------------------------------------------------------
 
 # Installs what is missing and says why; the build itself is a second make, so
@@ -162,6 +178,14 @@ $(BUILD)/correlate $(BUILD)/replay_bench $(BUILD)/drift: $(BUILD)/%: tests/bench
 	@echo "  LD   $@"
 	$(Q)$(CC) $(CFLAGS_) $(LINK_) -o $@ $< $(BUILD)/libzoft.a $(LIBS)
 
+static: $(BUILD)/zoft-static
+
+static-arm64:
+	@sh tests/arm64_program.sh $(BUILD)/arm64
+
+static-check: $(BUILD)/zoft $(BUILD)/zoft-static
+	@sh tests/static.sh $(BUILD)/zoft $(BUILD)/zoft-static
+
 arm64-check: $(BUILD)/zoft
 	@ZOFT=$(BUILD)/zoft sh tests/arm64.sh $(BUILD)/arm64
 
@@ -187,7 +211,7 @@ PUBLIC := $(addprefix base/,arena.h buf.h bytes.h child.h cplusplus.h cpu.h err.
   $(addprefix rng/,noise.h philox.h) $(addprefix tensor/,dtype.h param.h quantize.h) $(addprefix kern/,kern.h peak.h perturb.h) \
   $(addprefix fmt/,compressed.h gguf.h gguf_write.h json.h problem.h records.h records_write.h safetensors.h utf8.h) \
   conf/conf.h text/tokenizer.h zo/zo.h compress/image.h $(addprefix back/,back.h optim.h rows.h) \
-  $(addprefix model/,family.h forward.h gguf_model.h model.h plan.h sidecars.h) \
+  $(addprefix model/,family.h forward.h gguf_model.h gguf_result.h model.h plan.h sidecars.h) \
   $(addprefix peft/,adapter.h adapter_file.h components.h merge.h peft_config.h) \
   $(addprefix task/,chat.h dataset.h fields.h jinja.h pair.h recipe.h template.h) \
   $(addprefix eval/,calibrate.h decode.h export.h generate.h generation_config.h labels.h likelihood.h metrics.h sample.h \
@@ -239,6 +263,9 @@ help:
 	@echo "make fuzz       FUZZ_SECONDS=30   run every fuzz target with libFuzzer (clang)"
 	@echo "make bench      kernels: GFLOP/s beside the peak, and beside OpenBLAS, BLIS, oneDNN where installed"
 	@echo "make layers     check that include lines run downward"
+	@echo "make static     $(BUILD)/zoft-static: one program without shared libraries (Linux)"
+	@echo "make static-arm64  the same for arm64, by the cross compiler: $(BUILD)/arm64/build/zoft-static"
+	@echo "make static-check  compare a run of it with one of $(BUILD)/zoft, bit for bit"
 	@echo "make arm64-check  cross-build, test the kernels and replay a log under qemu"
 	@echo "make docs       write docs/reference.md from the program"
 	@echo "make lint       check the format, the scripts, the include lines, the public headers, and cppcheck's remarks"
@@ -271,5 +298,5 @@ fuzz-run: $(FUZZ:$(BUILD)/fuzz/%=$(BUILD)/fuzzer/%)
 	    $(BUILD)/corpus/$$n tests/fuzz/corpus/$$n || exit 1; done
 
 -include $(LIB_OBJ:.o=.d) $(CMD_OBJ:.o=.d) $(BENCH_OBJ:.o=.d)
-.PHONY: all deps check test check-real demo check-built layers headers print-public bench arm64-check docs format lint install uninstall clean help \
+.PHONY: all deps check test check-real demo check-built layers headers print-public bench static static-arm64 static-check arm64-check docs format lint install uninstall clean help \
   fuzz fuzz-corpus fuzz-run

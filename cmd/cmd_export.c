@@ -33,18 +33,7 @@ static const struct zc_opt options[] = {
 /* --- options --- */
 
 static int read_shard(int64_t *bytes) {
-  static const struct zf_conf_key keys[] = {
-      {"shard", ZF_CONF_BYTES, NULL, "size of a file", .min = 1, .max = 9e18}, {0}};
-  const struct zf_conf_key *const tables[] = {keys};
-  struct zf_conf *conf = NULL;
-  char *word = shard ? zf_asprintf("shard=%s", shard) : NULL;
-  if (!shard) return 0;
-  int rc = word ? zf_conf_new(&conf, tables, 1) : ZF_ENOMEM;
-  if (!rc) rc = zf_conf_word(conf, word);
-  if (!rc) *bytes = zf_conf_bytes(conf, "shard", 0);
-  zf_conf_free(conf);
-  free(word);
-  return rc;
+  return shard ? zc_bytes(bytes, "shard", shard) : 0;
 }
 
 static int read_type(int *number) {
@@ -88,9 +77,9 @@ static int export_adapter(const char *word) {
 /* A run without a result has neither a model nor an adapter yet. */
 static int check_run(const char *word) {
   static const char *const results[] = {"model.safetensors", "model.safetensors.index.json",
-                                        "adapter_model.safetensors"};
+                                        "adapter_model.safetensors", "model.gguf"};
   int found = !zf_is_dir(word) || !zf_rundir_begun(word);
-  for (int i = 0; i < 3 && !found; i++) {
+  for (int i = 0; i < 4 && !found; i++) {
     char *path = zf_path_join(word, results[i]);
     found = path && zf_exists(path);
     free(path);

@@ -10,6 +10,7 @@
 #include "merge_verify.h"
 #include "peft/merge.h"
 #include "train/states.h"
+#include "text_windows.h"
 #include "ui.h"
 
 static const char *dtype, *verify;
@@ -25,18 +26,6 @@ static const struct zc_opt options[] = {
      &max_diff, .max = 1e30, .given = &max_diff_given},
     {0},
 };
-
-static const char default_text[] =
-    "The ferry left the island at six, when the fog had lifted from the water. On deck, a woman "
-    "with "
-    "a red suitcase counted the gulls and wrote their number into a notebook. \"Twenty-three,\" "
-    "she "
-    "said, \"two fewer than yesterday.\" Nobody answered. The film that evening was long and "
-    "rather "
-    "dull, but the music was wonderful, and the actors did what they could. In 1987 the same story "
-    "had been told in 90 minutes, for half the money. Water boils at 100 degrees Celsius at sea "
-    "level; on a mountain of 3,000 metres it boils at about 90. If the price rises by 5 percent, "
-    "the town will have to choose between the bridge and the school.";
 
 enum { ADAPTERS = sizeof zc_adapters.item / sizeof *zc_adapters.item + 1 };
 
@@ -94,8 +83,8 @@ static int read_text(struct merge_job *job) {
     return 0;
   }
   if (verify) return zf_read_file(&job->text, &job->text_len, verify, (size_t)1 << 30);
-  job->text = zf_strdup(default_text);
-  job->text_len = sizeof default_text - 1;
+  job->text = zf_strdup(zc_sample_text);
+  job->text_len = strlen(zc_sample_text);
   return job->text ? 0 : ZF_ENOMEM;
 }
 

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "bench_internal.h"
 #include "export_job.h"
+#include "model/gguf_result.h"
 #include "report.h"
 #include "train/probe.h"
 #include "train/step_bench.h"
@@ -101,6 +102,7 @@ static int forecast_row(struct zc_report *report, struct zf_run *run,
 }
 
 static int is_suited(const struct zf_run *run, enum zf_method method) {
+  if (zf_method_info(method)->rule >= 0) return !zf_gguf_is_trained(run->model);
   return method != ZF_METHOD_PROBE || !zf_probe_check(run);
 }
 
@@ -214,8 +216,10 @@ static int fit_rows(struct zc_report *report, struct zf_run *run, int64_t bytes,
   static const int order[] = {4, 5, 1, 2, 3}; /* of `methods`: the best one first */
   for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
     const struct plan_method *method = &methods[order[i]];
+    if (!is_suited(run, method->method)) continue;
     int rc = fit_row(report, run, method, ZF_F32, bytes, best);
-    if (!rc && method->method == ZF_METHOD_MEZO && !zf_model_has_adapter(run->model))
+    if (!rc && method->method == ZF_METHOD_MEZO && !zf_model_has_adapter(run->model) &&
+        !zf_gguf_is_trained(run->model))
       rc = fit_row(report, run, method, ZF_BF16, bytes, best);
     if (rc) return rc;
   }

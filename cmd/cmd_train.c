@@ -7,6 +7,7 @@
 #include "base/cpu.h"
 #include "export_job.h"
 #include "load.h"
+#include "model/gguf_result.h"
 #include "train/backprop.h"
 #include "train/loop.h"
 #include "train/probe.h"
@@ -93,6 +94,8 @@ static void warn_unused(const struct zf_run *run) {
     zc_warn("early_stopping_patience has no effect: there are no dev scores");
   if (run->settings.num_eval && !run->data.test)
     zc_warn("num_eval has no effect: there are no test_datasets");
+  if (run->settings.chat_template && zf_gguf_is_trained(run->model))
+    zc_warn("chat_template is not in the result: a GGUF file keeps the template of its base");
   const char *keys[32];
   int count = zf_settings_unused(run->conf, run->settings.method, keys, 32);
   for (int i = 0; i < count; i++)

@@ -141,16 +141,16 @@ static void print_text(const struct zf_run *run) {
   char text[32], adamw_text[32];
   const struct zf_model *model = run->model;
   struct zf_forecast adamw;
-  if (zf_run_forecast(&adamw, run, ZF_METHOD_ADAMW, 0)) adamw.total = 0;
+  int compares = !zf_run_forecast(&adamw, run, ZF_METHOD_ADAMW, 0);
   printf("model      %s (%s), %s parameters, context %lld\n", model->dir,
          model->config.family->model_type,
          zc_count(text, (double)zf_params_count(&model->params, 0)),
          (long long)model->config.context);
   printf("tokenizer  %s, %lld ids\n", zf_tok_type(run->tok), (long long)zf_tok_size(run->tok));
-  printf("training   %lld steps of %lld examples; memory forecast %s, AdamW would need %s\n\n",
-         (long long)run->steps, (long long)run->batch,
-         zf_human_bytes(text, (double)run->forecast.total),
-         zf_human_bytes(adamw_text, (double)adamw.total));
+  printf("training   %lld steps of %lld examples; memory forecast %s", (long long)run->steps,
+         (long long)run->batch, zf_human_bytes(text, (double)run->forecast.total));
+  if (compares) printf(", AdamW would need %s", zf_human_bytes(adamw_text, (double)adamw.total));
+  printf("\n\n");
   struct zc_table *table = zc_table_new("lrrrrrrrr");
   zc_table_row(table, (const char *const[]){"set", "rows", "examples", "tokens", "targets",
                                             "truncated", "dropped", "masked", "run a pass"});

@@ -28,7 +28,7 @@ int zc_export_check_run(const struct zf_conf *conf, const struct zf_run *run) {
 
 int zc_export_run(const struct zf_conf *conf, const char *dir) {
   if (!asks(conf)) return 0;
-  char *to = zf_path_join(dir, "model.gguf");
+  char *to = zf_path_join(dir, "export.gguf");
   struct zc_export job = {.source = dir,
                           .to = to,
                           .type = zc_export_type(zf_conf_str(conf, "export_type")),

@@ -97,14 +97,15 @@ static int use_adapter(struct zf_conf *conf, int is_result) {
 }
 
 int zc_conf_use_result(struct zf_conf *conf) {
-  char *dir, *weights = NULL, *adapter = NULL, *word = NULL;
+  char *dir, *weights = NULL, *adapter = NULL, *gguf = NULL, *word = NULL;
   int rc = zf_run_config_dir(&dir, conf, "base_model");
   if (rc || !dir) return rc ? rc : use_adapter(conf, 0);
   weights = zf_path_join(dir, "model.safetensors");
   adapter = zf_path_join(dir, "adapter_model.safetensors");
+  gguf = zf_path_join(dir, "model.gguf");
   word = zf_asprintf("base_model=%s", dir);
-  rc = weights && adapter && word ? 0 : ZF_ENOMEM;
-  if (!rc && !zf_exists(weights) && !zf_exists(adapter))
+  rc = weights && adapter && gguf && word ? 0 : ZF_ENOMEM;
+  if (!rc && !zf_exists(weights) && !zf_exists(adapter) && !zf_exists(gguf))
     rc = zf_error(ZF_EUSAGE,
                   "%s: the run has no result yet: name the model to score, base_model=DIR (its "
                   "base model is %s)",
@@ -112,6 +113,7 @@ int zc_conf_use_result(struct zf_conf *conf) {
   if (!rc) rc = zf_conf_word(conf, word);
   if (!rc) rc = use_adapter(conf, strcmp(zf_conf_origin(conf, "adapter"), "command line") != 0);
   free(word);
+  free(gguf);
   free(adapter);
   free(weights);
   free(dir);
@@ -318,4 +320,18 @@ void zc_option_name(char out[64], const struct zf_data_spec *spec, int64_t o) {
     snprintf(out, 64, "%.*s", (int)(len < 63 ? len : 63), text);
   else
     snprintf(out, 64, "%lld", (long long)o);
+}
+
+int zc_bytes(int64_t *bytes, const char *name, const char *word) {
+  const struct zf_conf_key keys[] = {{name, ZF_CONF_BYTES, NULL, "bytes", .min = 1, .max = 9e18},
+                                     {0}};
+  const struct zf_conf_key *const tables[] = {keys};
+  struct zf_conf *conf = NULL;
+  char *setting = zf_asprintf("%s=%s", name, word);
+  int rc = setting ? zf_conf_new(&conf, tables, 1) : ZF_ENOMEM;
+  if (!rc) rc = zf_conf_word(conf, setting);
+  if (!rc) *bytes = zf_conf_bytes(conf, name, 0);
+  zf_conf_free(conf);
+  free(setting);
+  return rc;
 }

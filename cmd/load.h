@@ -34,6 +34,9 @@ void zc_warn_counts(const struct zf_dataset *dataset, const char *what);
 /* Warns about training examples that are duplicates of each other or of a dev or test example. */
 void zc_warn_duplicates(const struct zf_run *run);
 
+/* A size such as 90M of option --NAME, in bytes.  ZF_EUSAGE. */
+int zc_bytes(int64_t *bytes, const char *name, const char *word);
+
 /* A number with four digits at most, as "4.58 M"; returns out. */
 char *zc_count(char out[32], double number);
 

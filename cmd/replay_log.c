@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "load.h"
+#include "model/gguf_result.h"
 #include "ui.h"
 
 struct replay_task {
@@ -156,12 +157,26 @@ static int replay(struct replay_task *task) {
   return rc ? rc : zf_model_hash(task->model, task->hash);
 }
 
+/* --out of a GGUF base: a file, or a directory for model.gguf. */
+static int save_gguf(const struct replay_task *task) {
+  const char *out = task->asked->out;
+  if (task->dtype >= 0)
+    return zf_error(ZF_EUSAGE, "--dtype has no effect: tensors keep the types of %s",
+                    task->model->dir);
+  int is_file = zf_is_gguf_path(out), rc = is_file ? 0 : zf_mkdirs(out);
+  char *path = is_file ? zf_strdup(out) : zf_path_join(out, "model.gguf");
+  if (!rc) rc = path ? zf_gguf_save(task->model, path) : ZF_ENOMEM;
+  free(path);
+  return rc;
+}
+
 static int save(const struct replay_task *task) {
   if (!task->asked->out) return 0;
   if (zf_exists(task->asked->out) &&
       (!zf_is_dir(task->asked->out) || zf_dir_empty(task->asked->out) != 1))
     return zf_error(ZF_EUSAGE, "--out %s exists: name a new directory", task->asked->out);
   if (task->adapter) return zf_adapter_file_write_peft(task->adapter, task->asked->out, NULL, 0);
+  if (zf_gguf_is_trained(task->model)) return save_gguf(task);
   return zf_model_save(task->model, task->asked->out, task->dtype, NULL, 0);
 }
 

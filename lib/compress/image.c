@@ -51,7 +51,7 @@ static int add_param(struct zf_image *image, int64_t number, char *name, enum zf
   struct zf_image_tensor *tensor = add(image, name);
   if (!tensor) return ZF_ENOMEM;
   tensor->param = (int32_t)number;
-  if (image->model->gguf) tensor->stored = image->model->from[number];
+  if (image->model->gguf && !param->trained) tensor->stored = image->model->from[number];
   if (param->ndim == 1)
     shape_vector(tensor, param->shape[0]);
   else
@@ -331,6 +331,10 @@ void zf_image_keep_types(struct zf_image *image) {
     int copied = tensor->stored != NULL; /* byte for byte */
     if (copied || zf_can_quantize(held)) tensor->type = fit_type(held, tensor->columns);
   }
+}
+
+void zf_image_take_params(struct zf_image *image) {
+  for (int64_t i = 0; i < image->count; i++) image->tensor[i].stored = NULL;
 }
 
 void zf_image_list_types(const struct zf_image *image, struct zf_buf *buf) {

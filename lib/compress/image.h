@@ -51,6 +51,10 @@ void zf_image_free(struct zf_image *image); /* takes NULL */
 /* Gives every matrix the type in which the model holds it, where a GGUF file has that type. */
 void zf_image_keep_types(struct zf_image *image);
 
+/* The parameters of a model that came from a GGUF file hold other values than the file (an overlay): rows are
+ * read from them. */
+void zf_image_take_params(struct zf_image *image);
+
 /* Appends the types of the matrices, that of most values first: "q4_k, q6_k". */
 void zf_image_list_types(const struct zf_image *image, struct zf_buf *buf);
 

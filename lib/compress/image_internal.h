@@ -25,4 +25,11 @@ int zf_image_same_tokens(const struct zf_tok *tok, const struct zf_tok *found, c
 /* Rows of a chunk: about a million values. */
 int64_t zf_image_step(const struct zf_image_tensor *tensor);
 
+/* 1 where the model holds the rows in blocks of the wanted type: they are copied. */
+int zf_image_is_held(const struct zf_image *image, const struct zf_image_tensor *tensor,
+                     const struct zf_save_values *values);
+
+/* The row of the parameter that becomes row `row` of the file: the inverse of zf_image_row. */
+int64_t zf_image_held_row(const struct zf_image *image, int64_t tensor, int64_t row);
+
 #endif

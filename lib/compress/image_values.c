@@ -116,3 +116,9 @@ int64_t zf_image_row(const struct zf_image *image, int64_t number, int64_t row) 
   const struct zf_image_tensor *tensor = &image->tensor[number];
   return zf_gguf_file_row(change_of(image, tensor), tensor->rows, row) - tensor->skip;
 }
+
+int64_t zf_image_held_row(const struct zf_image *image, int64_t number, int64_t row) {
+  const struct zf_image_tensor *tensor = &image->tensor[number];
+  struct zf_gguf_change change = change_of(image, tensor);
+  return change.heads ? zf_gguf_checkpoint_row(change, tensor->rows, row) : row;
+}

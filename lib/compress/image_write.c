@@ -115,6 +115,25 @@ static int is_same(const struct zf_image_tensor *tensor, const struct zf_save_va
          !zf_image_changed(tensor, values);
 }
 
+int zf_image_is_held(const struct zf_image *image, const struct zf_image_tensor *tensor,
+                     const struct zf_save_values *values) {
+  if (tensor->constant || tensor->stored || zf_image_changed(tensor, values)) return 0;
+  const struct zf_param *param = zf_image_param(image, tensor);
+  return param->type == tensor->type && param->ndim == 2 && !param->transposed &&
+         zf_dtype_info(param->type)->block > 1;
+}
+
+/* Copies the blocks of rows in the file's order. */
+static void copy_held(const struct zf_image *image, int64_t number, int64_t first, int64_t rows,
+                      char *encoded) {
+  const struct zf_image_tensor *tensor = &image->tensor[number];
+  const char *data = zf_image_param(image, tensor)->data;
+  size_t bytes = zf_dtype_bytes(tensor->type, tensor->columns);
+  for (int64_t i = 0; i < rows; i++)
+    memcpy(encoded + (size_t)i * bytes,
+           data + (size_t)zf_image_held_row(image, number, first + i) * bytes, bytes);
+}
+
 static int check_finite(const struct zf_image *image, const struct zf_image_tensor *tensor,
                         const float *value, int64_t count) {
   for (int64_t i = 0; i < count; i++)
@@ -163,6 +182,10 @@ static int write_rows(const struct row_writer *writer, int64_t number, int64_t f
     return zf_gguf_out_rows(writer->out, number, first, rows,
                             tensor->stored->data +
                                 zf_dtype_bytes(tensor->type, first * tensor->columns));
+  if (zf_image_is_held(writer->image, tensor, writer->values)) {
+    copy_held(writer->image, number, first, rows, writer->encoded);
+    return zf_gguf_out_rows(writer->out, number, first, rows, writer->encoded);
+  }
   if (!zf_can_quantize(tensor->type))
     return zf_error(ZF_EUSAGE, "%s: tensor '%s': values cannot be encoded as %s: name another type",
                     writer->image->model->dir, tensor->name, zf_dtype_info(tensor->type)->name);

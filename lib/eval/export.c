@@ -66,3 +66,9 @@ int zf_export_gguf_shards(const char *dir, const struct zf_model *model, const s
   if (rc) remove_all(dir, created);
   return rc;
 }
+
+int zf_export_sidecars(const char *dir, const struct zf_model *model, const struct zf_tok *tok) {
+  if (!model->gguf) return zf_sidecars_copy(&model->sidecars, dir, 0);
+  int rc = zf_tok_save_gguf(dir, model->dir);
+  return rc ? rc : save_generation(model, tok, dir);
+}

@@ -18,4 +18,8 @@ int zf_export_gguf(const char *dir, const struct zf_model *model, const struct z
 int zf_export_gguf_shards(const char *dir, const struct zf_model *model, const struct zf_tok *tok,
                           enum zf_dtype dtype, const struct zf_save_values *values, int64_t limit);
 
+/* Writes what a model directory has besides weights and config.json: the tokenizer and settings of
+ * generation; of a directory all its sidecar files. */
+int zf_export_sidecars(const char *dir, const struct zf_model *model, const struct zf_tok *tok);
+
 #endif

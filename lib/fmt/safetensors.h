@@ -62,6 +62,7 @@ const struct zf_st_tensor *zf_st_find(const struct zf_st *store, const char *nam
 struct zf_st_out {
   const char *name;
   enum zf_dtype type;
+  int as_bytes; /* elements of the file are bytes (U8), in which values of any type are stored */
   int ndim;
   int64_t shape[ZF_ST_MAXDIM];
 };

@@ -19,17 +19,21 @@ struct planned_tensor {
   int64_t bytes;
 };
 
+static size_t element_size(const struct zf_st_out *tensor) {
+  return tensor->as_bytes ? 1 : zf_dtype_info(tensor->type)->size;
+}
+
 static int by_size_and_name(const void *a, const void *b) {
   const struct zf_st_out *left = ((const struct planned_tensor *)a)->tensor,
                          *right = ((const struct planned_tensor *)b)->tensor;
-  size_t left_size = zf_dtype_info(left->type)->size, right_size = zf_dtype_info(right->type)->size;
+  size_t left_size = element_size(left), right_size = element_size(right);
   if (left_size != right_size) return left_size > right_size ? -1 : 1;
   return strcmp(left->name, right->name);
 }
 
 static int compute_size(struct planned_tensor *planned) {
   const struct zf_st_out *tensor = planned->tensor;
-  planned->bytes = (int64_t)zf_dtype_info(tensor->type)->size;
+  planned->bytes = (int64_t)element_size(tensor);
   if (tensor->ndim < 0 || tensor->ndim > ZF_ST_MAXDIM)
     return zf_error(ZF_EINVALID, "tensor '%.120s' has %d dimensions", tensor->name, tensor->ndim);
   for (int i = 0; i < tensor->ndim; i++)
@@ -72,9 +76,10 @@ static json_t *tensor_object(const struct planned_tensor *planned, int64_t begin
     json_decref(shape);
     return NULL;
   }
-  return json_pack("{s:s, s:o, s:[I, I]}", "dtype",
-                   zf_dtype_info(planned->tensor->type)->safetensors, "shape", shape,
-                   "data_offsets", (json_int_t)begin, (json_int_t)(begin + planned->bytes));
+  return json_pack(
+      "{s:s, s:o, s:[I, I]}", "dtype",
+      planned->tensor->as_bytes ? "U8" : zf_dtype_info(planned->tensor->type)->safetensors, "shape",
+      shape, "data_offsets", (json_int_t)begin, (json_int_t)(begin + planned->bytes));
 }
 
 static int put_tensors(json_t *top, const struct planned_tensor *planned, int64_t count) {

@@ -56,6 +56,17 @@ struct zf_weight zf_weight_part(const struct zf_weight *weight, int64_t first_ou
   return part;
 }
 
+/* space->weights [16][KC] = rows o0..o0+count (count <= 16) of a W with changed scales, perturbed by
+ * factor times the noise [16][KC], or not (NULL). */
+static void expand_changed(const struct zf_weight *weight, struct zf_thread_space *space,
+                           int64_t o0, int64_t count, int64_t k0, int64_t k, const float *noise,
+                           float factor) {
+  for (int64_t o = 0; o < count; o++)
+    zf_kern_expand_changed(space->weights + o * ZF_KC, weight, element(weight, o0 + o, k0),
+                           weight->first + (o0 + o) * weight->output_stride + k0, k,
+                           noise ? noise + o * ZF_KC : NULL, factor);
+}
+
 /* Rows o0..o0+count (count <= 16) of a W whose rows run along k, as f32: in place, or expanded into
  * space->weights. */
 static const float *strip(const struct zf_weight *weight, struct zf_thread_space *space, int64_t o0,
@@ -63,6 +74,10 @@ static const float *strip(const struct zf_weight *weight, struct zf_thread_space
   *stride = weight->output_stride;
   if (weight->type == ZF_F32) return element(weight, o0, k0);
   *stride = ZF_KC;
+  if (weight->scale_change) {
+    expand_changed(weight, space, o0, count, k0, k, NULL, 0);
+    return space->weights;
+  }
   for (int64_t o = 0; o < count; o++)
     zf_kern.expand(space->weights + o * ZF_KC, element(weight, o0 + o, k0), weight->type, k);
   return space->weights;
@@ -80,47 +95,72 @@ static int panel_sets(const struct gemm_job *job) {
   return job->weight->noise ? job->streams->count : 1;
 }
 
-/* z [16][KC] of inputs k0..k0+k of columns o0..o0+count.  Short rows that lie end to end share blocks of
- * noise and are made together. */
-static void make_noise(const struct zf_weight *weight, const struct zf_noise *noise, float *z,
-                       int64_t o0, int64_t count, int64_t k0, int64_t k) {
+/* The coordinates of a tile's noise: row o has `count` of them from first + o*stride on. */
+struct tile_noise {
+  int64_t first, stride, count;
+};
+
+static struct tile_noise noise_of_tile(const struct zf_weight *weight, int64_t o0, int64_t k0,
+                                       int64_t k) {
+  struct tile_noise tile = {weight->first + o0 * weight->output_stride + k0, weight->output_stride,
+                            k};
+  if (!weight->scale_change) return tile;
+  return (struct tile_noise){zf_dtype_scales(weight->type, tile.first),
+                             zf_dtype_scales(weight->type, tile.stride),
+                             zf_dtype_scales(weight->type, tile.count)};
+}
+
+/* z [16][KC] of the tile's `rows` rows.  Short rows that lie end to end share blocks of noise and are
+ * made together. */
+static void make_noise(const struct tile_noise *tile, const struct zf_noise *noise, float *z,
+                       int64_t rows) {
   float together[ZF_LANES * ZF_NOISE_BLOCK];
-  int64_t first = weight->first + o0 * weight->output_stride + k0;
-  if (k < ZF_NOISE_BLOCK && weight->output_stride == k) {
-    zf_kern.noise(together, noise, first, count * k);
-    for (int64_t column = 0; column < count; column++)
-      memcpy(z + column * ZF_KC, together + column * k, (size_t)k * sizeof *z);
+  if (tile->count < ZF_NOISE_BLOCK && tile->stride == tile->count) {
+    zf_kern.noise(together, noise, tile->first, rows * tile->count);
+    for (int64_t row = 0; row < rows; row++)
+      memcpy(z + row * ZF_KC, together + row * tile->count, (size_t)tile->count * sizeof *z);
     return;
   }
-  for (int64_t column = 0; column < count; column++)
-    zf_kern.noise(z + column * ZF_KC, noise, first + column * weight->output_stride, k);
+  for (int64_t row = 0; row < rows; row++)
+    zf_kern.noise(z + row * ZF_KC, noise, tile->first + row * tile->stride, tile->count);
 }
 
 /* Shapes z of a tile, whose values are at src. */
-static void shape_tile(const struct zf_weight *weight, float *z, const float *src, int64_t stride,
-                       int64_t o0, int64_t count, int64_t k0, int64_t k) {
+static void shape_tile(const struct zf_weight *weight, const struct tile_noise *tile, float *z,
+                       const float *src, int64_t stride, int64_t rows) {
   if (!weight->shape) return;
-  for (int64_t column = 0; column < count; column++)
-    zf_shape_noise(z + column * ZF_KC, weight->shape, src + column * stride,
-                   weight->first + (o0 + column) * weight->output_stride + k0, k);
+  if (weight->scale_change) {
+    src = weight->scale_change + tile->first;
+    stride = tile->stride;
+  }
+  for (int64_t row = 0; row < rows; row++)
+    zf_shape_noise(z + row * ZF_KC, weight->shape, src + row * stride,
+                   tile->first + row * tile->stride, tile->count);
 }
 
 /* space->mix[stream] = the sum of the stream's terms, or its only z, for each stream.  Each z is made
  * once. */
-static void mix_tile(const struct gemm_job *job, struct zf_thread_space *space, int64_t o0,
-                     int64_t count, int64_t k0, int64_t k) {
+static void mix_tile(const struct gemm_job *job, struct zf_thread_space *space,
+                     const struct tile_noise *tile, int64_t rows) {
   const struct zf_streams *streams = job->streams;
   for (int stream = 0; stream < streams->count; stream++)
     memset(space->mix[stream], 0, ZF_LANES * ZF_KC * sizeof(float));
   for (int term = 0; term < streams->terms; term++) {
-    make_noise(job->weight, job->weight->noise + term, space->noise, o0, count, k0, k);
+    make_noise(tile, job->weight->noise + term, space->noise, rows);
     for (int stream = 0; stream < streams->count; stream++) {
       float factor = streams->mix[stream * streams->terms + term], *sum = space->mix[stream];
       if (factor != 0.0f && zf_kern_only_term(streams, stream) >= 0) factor = 1;
-      for (int64_t column = 0; column < (factor != 0.0f ? count : 0); column++, sum += ZF_KC)
-        zf_kern.add_scaled(sum, sum, space->noise + column * ZF_KC, factor, k);
+      for (int64_t row = 0; row < (factor != 0.0f ? rows : 0); row++, sum += ZF_KC)
+        zf_kern.add_scaled(sum, sum, space->noise + row * ZF_KC, factor, tile->count);
     }
   }
+}
+
+/* The factor by which stream `stream` moves along its noise. */
+static float noise_factor(const struct zf_streams *streams, int stream, int mixed) {
+  if (!mixed) return streams->eps[stream];
+  int only = zf_kern_only_term(streams, stream);
+  return only >= 0 ? streams->mix[stream * streams->terms + only] : 1;
 }
 
 /* Packs inputs k0..k0+k (k <= KC) of columns o0..o0+count (count <= 16) of a W whose rows run along
@@ -129,22 +169,23 @@ static void pack_tile(const struct gemm_job *job, struct zf_thread_space *space,
                       const struct zf_product *product, void *const panel[ZF_MAXSTREAM],
                       int64_t width, int64_t o0, int64_t count, int64_t k0, int64_t k) {
   const struct zf_weight *weight = job->weight;
-  int64_t stride;
-  const float *src = strip(weight, space, o0, count, k0, k, &stride);
-  int mixed = weight->noise && job->streams->terms > 1;
+  struct tile_noise tile = noise_of_tile(weight, o0, k0, k);
+  int mixed = weight->noise && job->streams->terms > 1,
+      apart = weight->noise && weight->scale_change; /* each stream has scales of its own */
+  int64_t stride = ZF_KC;
+  const float *src = apart ? space->weights : strip(weight, space, o0, count, k0, k, &stride);
   if (mixed) {
-    mix_tile(job, space, o0, count, k0, k);
+    mix_tile(job, space, &tile, count);
   } else if (weight->noise) {
-    make_noise(weight, weight->noise, space->noise, o0, count, k0, k);
-    shape_tile(weight, space->noise, src, stride, o0, count, k0, k);
+    make_noise(&tile, weight->noise, space->noise, count);
+    shape_tile(weight, &tile, space->noise, src, stride, count);
   }
   for (int stream = 0; stream < panel_sets(job); stream++) {
-    if (mixed) shape_tile(weight, space->mix[stream], src, stride, o0, count, k0, k);
-    const float *noise = mixed ? space->mix[stream] : space->noise;
-    int only = mixed ? zf_kern_only_term(job->streams, stream) : -1;
-    float eps = mixed ? 1 : job->streams->eps[stream];
-    if (only >= 0) eps = job->streams->mix[stream * job->streams->terms + only];
-    product->pack(panel[stream], width, src, stride, weight->noise ? noise : NULL, eps, count, k);
+    if (mixed) shape_tile(weight, &tile, space->mix[stream], src, stride, count);
+    const float *noise = mixed ? space->mix[stream] : weight->noise ? space->noise : NULL;
+    float factor = noise ? noise_factor(job->streams, stream, mixed) : 0;
+    if (apart) expand_changed(weight, space, o0, count, k0, k, noise, factor);
+    product->pack(panel[stream], width, src, stride, apart ? NULL : noise, factor, count, k);
   }
 }
 
@@ -416,6 +457,7 @@ static void run_job(struct gemm_job *job) {
   job->cells = product->convert_rows ? job->x->cells : (const void *)job->x->x;
   job->cell_stride = product->convert_rows ? zf_kern_row_cells(product, weight->in) : job->x->ld;
   assert(job->x->in == weight->in && job->x->compute == weight->compute);
+  assert(!weight->scale_change || weight->input_stride == 1);
   int64_t strips = zf_kern_round_up(weight->out) / ZF_LANES;
   int team = zf_kern_team(weight->out * weight->in * (job->T * job->streams->count + 8) / 8);
 #pragma omp parallel num_threads(team) if (team > 1)

@@ -90,7 +90,13 @@ static inline int64_t zf_stream_row(const struct zf_streams *streams, int64_t T,
  * i*input_stride, its noise index is first + e.  One of the strides is 1.  (Linear: output_stride =
  * in, input_stride = 1; GPT-2's Conv1D: output_stride = 1, input_stride = out.)  data is aligned to
  * the element size only.  If `type` is stored in blocks, the other stride is a multiple of the block:
- * stored rows are whole blocks. */
+ * stored rows are whole blocks.
+ *
+ * Changed scales: W is stored in blocks along the inputs (input_stride 1), and scale number i of its
+ * blocks, s in the file, is s (1 + u), with u = scale_change[i]; stream s sees u + eps[s] z.  In order:
+ * u <- fma(eps, z, u);  s <- fma(u, s, s);  then the block as blocks_tmpl.h has it.  The integers stay as
+ * they are stored.  Noise, terms and shape are then those of the u: z has the index i.  (Shang et al.
+ * 2025, QZO, arXiv 2505.13430: L(s + eps z); here z is times the scale, so that a step is a share of it.) */
 struct zf_weight {
   const void *data;
   enum zf_dtype type;
@@ -99,6 +105,7 @@ struct zf_weight {
   const struct zf_noise *noise;       /* of each term of the streams; NULL: not perturbed */
   const struct zf_noise_shape *shape; /* NULL: z as it is */
   enum zf_compute compute;
+  const float *scale_change; /* of all blocks of the stored matrix; NULL: scales are the file's */
 };
 
 /* The rows of W of outputs first_output .. first_output + outputs. */
@@ -373,7 +380,9 @@ struct zf_update_window {
  * with c = coefficient: c[k] = -lr*g_k/q for ADD, g_k/q for the others.  The result is stored in the
  * weight's dtype.  A dtype narrower than f32 is rounded stochastically with the word of `round` (its
  * kind is ignored) for that element: f32 bits plus the low 8, 13 or 16 bits of the word (f24, f16,
- * bf16), truncated (f16 subnormals: the same on the scaled mantissa).  Terms with c = 0 are skipped.  w
+ * bf16), truncated (f16 subnormals: the same on the scaled mantissa).  Q8_0 keeps its scales d:
+ * q <- floor(w / d + word 2^-32) with 24 bits of both fractions, w / d within -127 and 127 (QuZO, Zhou et
+ * al. 2025, arXiv 2502.12346: the update is rounded stochastically); where d = 0 the block stays.  Terms with c = 0 are skipped.  w
  * is exactly unchanged by ADD when all c are 0 and decay is 0.
  *
  * bend: with a curvature h in the shape, after the weights:
@@ -411,8 +420,8 @@ struct zf_update {
 };
 void zf_update(void *w, enum zf_dtype type, int64_t count, const struct zf_update *update);
 
-/* stored[0..count) of a dtype narrower than f32 <- values, the elements first.. of a parameter, rounded as
- * zf_update rounds with `round`. */
+/* stored[0..count) of a dtype narrower than f32, or Q8_0 whose scales stay, <- values, the elements first..
+ * of a parameter, rounded as zf_update rounds with `round`. */
 void zf_round(void *stored, enum zf_dtype type, const float *values, const struct zf_noise *round,
               int64_t first, int64_t count);
 

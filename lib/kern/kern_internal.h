@@ -87,11 +87,19 @@ struct zf_kern_table {
   void (*add_noise)(float *w, const struct zf_noise *k, float c, int64_t first, int64_t n);
 
   void (*expand)(float *dst, const void *src, enum zf_dtype type, int64_t n);
+  /* The same of blocks with other scales, as zf_blocks_to_f32. */
+  void (*expand_blocks)(float *dst, const void *blocks, enum zf_dtype type, int64_t n,
+                        const float *scales);
   /* out[i] = fma(eps, z[i], w[i]); out may be w, and z. */
   void (*add_scaled)(float *out, const float *w, const float *z, float eps, int64_t n);
   /* The stochastic rounding of zf_update to a dtype narrower than f32, with random words r. */
   void (*round_stochastically)(void *dst, const float *src, const uint32_t *r, enum zf_dtype type,
                                int64_t n);
+
+  /* Values to the integers of n / 32 Q8_0 blocks, whose scales d stay: x / d kept within -127 and 127 (NaN
+   * is -127), then its floor, plus 1 where the rest, cut to 24 bits, and the upper 24 bits of the random
+   * word together reach 2^24.  Blocks with d = 0 stay. */
+  void (*round_integers)(void *blocks, const float *src, const uint32_t *r, int64_t n);
 
   void (*add)(float *y, const float *x, int64_t n); /* y += x */
   void (*rmsnorm)(float *y, const float *x, const float *w, float eps, int64_t n);
@@ -157,6 +165,15 @@ int zf_kern_only_term(const struct zf_streams *streams, int stream);
 float zf_kern_mix(float *sum, const struct zf_noise *noise, const struct zf_noise_shape *shape,
                   const struct zf_streams *streams, int stream, const float *w, int64_t first,
                   int64_t count);
+
+/* --- weights with changed scales (block_scales.c) --- */
+
+enum { ZF_TILE_SCALES = 16 }; /* scales of ZF_KC elements at most: nscale * 256 / 32 */
+
+/* dst (f32) = `count` <= ZF_KC elements of W from element `first` on (as noise counts them), which lie at
+ * `blocks`.  Scale i of them is changed by fma(factor, noise[i], change); noise NULL: by the change. */
+void zf_kern_expand_changed(float *dst, const struct zf_weight *weight, const void *blocks,
+                            int64_t first, int64_t count, const float *noise, float factor);
 
 /* Cells of a row of x, or rows of cells of a panel, for `inputs` inputs; `inputs` is where a group
  * begins or the row ends. */

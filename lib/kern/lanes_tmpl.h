@@ -56,8 +56,13 @@ static void expand_lanes(float *dst, const void *rows, enum zf_dtype type, int64
       memcpy(dst, rows, (size_t)count * sizeof *dst);
       break;
     default:
-      zf_blocks_expand(dst, rows, type, count);
+      zf_blocks_expand(dst, rows, type, count, NULL);
   }
+}
+
+static void expand_blocks_lanes(float *dst, const void *blocks, enum zf_dtype type, int64_t count,
+                                const float *scales) {
+  zf_blocks_expand(dst, blocks, type, count, scales);
 }
 
 static void add_scaled_lanes(float *out, const float *w, const float *z, float eps, int64_t count) {
@@ -116,6 +121,32 @@ INLINE void round_as(unsigned char *dst, const float *rows, const uint32_t *word
   memcpy(word, words + i, (size_t)(count - i) * sizeof *word);
   store_as(out, zv_load_n(rows + i, count - i), zu_load(word), type);
   memcpy(dst + i * size, out, (size_t)((count - i) * size));
+}
+
+/* Levels x / d to integers, as kern_internal.h says. */
+INLINE zu round_levels(zv levels, zu words) {
+  zv limit = zv_set1(-127.0f);
+  levels = zv_max(levels, limit);
+  levels = zv_sub(zv_zero(), zv_max(zv_sub(zv_zero(), levels), limit));
+  zu whole = zu_trunc(levels);
+  zv rest = zv_sub(levels, zv_from_i32(whole));
+  zm below = zu_gt(zu_set1(0), zu_bits(rest));
+  whole = zu_if(below, zu_sub(whole, zu_set1(1)), whole);
+  rest = zv_bits(zu_if(below, zu_bits(zv_add(rest, zv_set1(1.0f))), zu_bits(rest)));
+  zu share = zu_trunc(zv_mul(rest, zv_set1(0x1p24f)));
+  return zu_add(whole, zu_shr(zu_add(share, zu_shr(words, 8)), 24));
+}
+
+static void round_integers_lanes(void *blocks, const float *values, const uint32_t *words,
+                                 int64_t count) {
+  uint32_t level[ZF_LANES];
+  for (int64_t i = 0; i < count; i += ZF_LANES) {
+    unsigned char *block = (unsigned char *)blocks + i / 32 * 34, *q = block + 2 + i % 32;
+    float d = zf_block_f16(block);
+    if (d == 0.0f) continue;
+    zu_store(level, round_levels(zv_div(zv_load(values + i), zv_set1(d)), zu_load(words + i)));
+    for (int j = 0; j < ZF_LANES; j++) q[j] = (unsigned char)level[j];
+  }
 }
 
 static void round_lanes(void *dst, const float *rows, const uint32_t *words, enum zf_dtype type,
@@ -402,8 +433,10 @@ static void fill_lanes(struct zf_kern_table *table) {
   table->random_words = words_lanes;
   table->add_noise = add_noise_lanes;
   table->expand = expand_lanes;
+  table->expand_blocks = expand_blocks_lanes;
   table->add_scaled = add_scaled_lanes;
   table->round_stochastically = round_lanes;
+  table->round_integers = round_integers_lanes;
   table->add = add_lanes;
   table->rmsnorm = rmsnorm_lanes;
   table->layernorm = layernorm_lanes;

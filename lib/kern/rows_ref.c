@@ -9,6 +9,11 @@ static void expand_ref(float *dst, const void *rows, enum zf_dtype type, int64_t
   zf_to_f32(dst, rows, type, count);
 }
 
+static void expand_blocks_ref(float *dst, const void *blocks, enum zf_dtype type, int64_t count,
+                              const float *scales) {
+  zf_blocks_to_f32(dst, blocks, type, count, scales);
+}
+
 static void add_scaled_ref(float *out, const float *w, const float *z, float eps, int64_t count) {
   for (int64_t i = 0; i < count; i++) out[i] = fmaf(eps, z[i], w[i]);
 }
@@ -58,6 +63,27 @@ static void round_ref(void *dst, const float *rows, const uint32_t *words, enum 
       round_f24((unsigned char *)dst + 3 * i, bits, words[i]);
     else
       halves[i] = type == ZF_F16 ? round_f16(rows[i], bits, words[i]) : round_bf16(bits, words[i]);
+  }
+}
+
+static int round_level(float level, uint32_t word) {
+  level = level > -127.0f ? level : -127.0f;
+  level = level < 127.0f ? level : 127.0f;
+  int whole = (int)level;
+  float rest = level - (float)whole;
+  if (rest < 0.0f) {
+    whole--;
+    rest += 1.0f;
+  }
+  return whole + (int)(((uint32_t)(rest * 0x1p24f) + (word >> 8)) >> 24);
+}
+
+static void round_integers_ref(void *blocks, const float *values, const uint32_t *words,
+                               int64_t count) {
+  for (int64_t i = 0; i < count; i++) {
+    unsigned char *block = (unsigned char *)blocks + i / 32 * 34;
+    float d = zf_f16_to_f32((uint16_t)(block[0] | block[1] << 8));
+    if (d != 0.0f) block[2 + i % 32] = (unsigned char)round_level(values[i] / d, words[i]);
   }
 }
 
@@ -242,9 +268,11 @@ static void laplace_ref(float *gate, const float *up, int64_t count) {
 
 void zf_kern_init_rows_ref(struct zf_kern_table *table) {
   table->expand = expand_ref;
+  table->expand_blocks = expand_blocks_ref;
   table->add_scaled = add_scaled_ref;
   table->add_noise = add_noise_ref;
   table->round_stochastically = round_ref;
+  table->round_integers = round_integers_ref;
   table->add = add_ref;
   table->rmsnorm = rmsnorm_ref;
   table->layernorm = layernorm_ref;

@@ -166,22 +166,27 @@ static int is_idle(const struct zf_update *update, const struct zf_update_step *
   return (update->rule == ZF_UPDATE_ADD || update->rule == ZF_UPDATE_SIGN) && changes_nothing(step);
 }
 
-void zf_round(void *stored, enum zf_dtype type, const float *values, const struct zf_noise *round,
-              int64_t first, int64_t count) {
-  uint32_t words[TILE];
-  size_t size = zf_dtype_info(type)->size;
-  for (int64_t i = 0; i < count; i += TILE) {
-    int64_t tile = zf_min64(count - i, TILE);
-    zf_kern.random_words(words, round, first + i, tile);
-    zf_kern.round_stochastically((char *)stored + (size_t)i * size, values + i, words, type, tile);
-  }
+/* Rounds with random words: to the type, or, in Q8_0, to integers times the scales that stand there. */
+static void round_with(void *stored, enum zf_dtype type, const float *values, const uint32_t *words,
+                       int64_t count) {
+  if (type == ZF_Q8_0)
+    zf_kern.round_integers(stored, values, words, count);
+  else
+    zf_kern.round_stochastically(stored, values, words, type, count);
 }
 
-static void round_to(void *stored, float *weights, enum zf_dtype type, const struct zf_noise *round,
-                     int64_t first, int64_t count) {
+static void round_to(void *stored, const float *values, enum zf_dtype type,
+                     const struct zf_noise *round, int64_t first, int64_t count) {
   uint32_t words[TILE];
   zf_kern.random_words(words, round, first, count);
-  zf_kern.round_stochastically(stored, weights, words, type, count);
+  round_with(stored, type, values, words, count);
+}
+
+void zf_round(void *stored, enum zf_dtype type, const float *values, const struct zf_noise *round,
+              int64_t first, int64_t count) {
+  for (int64_t i = 0; i < count; i += TILE)
+    round_to((char *)stored + zf_dtype_bytes(type, i), values + i, type, round, first + i,
+             zf_min64(count - i, TILE));
 }
 
 static void begin_mean(double *mean, const float *weights, double start, int64_t count) {
@@ -197,8 +202,15 @@ static void add_mean(double *mean, const float *weights, const struct zf_update_
 
 static void end_mean(void *stored, enum zf_dtype type, const double *mean, float *weights,
                      int64_t count) {
+  uint32_t half[TILE];
   for (int64_t i = 0; i < count; i++) weights[i] = (float)mean[i];
-  if (stored != (void *)weights) zf_from_f32(stored, weights, type, count);
+  if (stored == (void *)weights) return;
+  if (type < ZF_DTYPES) {
+    zf_from_f32(stored, weights, type, count);
+    return;
+  }
+  for (int64_t i = 0; i < count; i++) half[i] = 1u << 31; /* to the nearest integer */
+  round_with(stored, type, weights, half, count);
 }
 
 /* All steps on the count <= TILE elements from index `first` of the parameter. */
@@ -238,12 +250,13 @@ static int64_t work_of(const struct zf_update *update, int64_t count) {
 }
 
 void zf_update(void *weights, enum zf_dtype type, int64_t count, const struct zf_update *update) {
-  size_t size = zf_dtype_info(type)->size;
+  assert(type < ZF_DTYPES || (type == ZF_Q8_0 && count % 32 == 0));
   assert(update->rule < ZF_UPDATE_MOMENTUM || update->rule == ZF_UPDATE_WINDOW || update->state[0]);
   if (update->steps == 1 && !update->mean && is_idle(update, update->step)) return;
   int team = zf_kern_team(work_of(update, count));
   int64_t tile = tile_of(update, count, team);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
   for (int64_t i = 0; i < count; i += tile)
-    update_tile(update, (char *)weights + (size_t)i * size, type, i, zf_min64(count - i, tile));
+    update_tile(update, (char *)weights + zf_dtype_bytes(type, i), type, i,
+                zf_min64(count - i, tile));
 }

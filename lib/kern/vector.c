@@ -29,6 +29,24 @@ static void perturb(float *out, int64_t ldo, const void *data, enum zf_dtype typ
   }
 }
 
+/* The same of a W with changed scales, from its element `first` on. */
+static void perturb_changed(float *out, int64_t ldo, const struct zf_weight *weight, int64_t first,
+                            int64_t count, const struct zf_streams *streams) {
+  float z[ZF_TILE_SCALES], factor = 0;
+  int64_t index = zf_dtype_scales(weight->type, first),
+          scales = zf_dtype_scales(weight->type, count);
+  const void *blocks = at(weight->data, weight->type, first - weight->first);
+  for (int stream = 0; stream < streams->count; stream++) {
+    if (weight->noise && (!stream || streams->terms > 1))
+      factor = zf_kern_mix(z, weight->noise, weight->shape, streams, stream,
+                           weight->scale_change + index, index, scales);
+    else if (weight->noise)
+      factor = streams->eps[stream];
+    zf_kern_expand_changed(out + stream * ldo, weight, blocks, first, count,
+                           weight->noise ? z : NULL, factor);
+  }
+}
+
 void zf_perturb_vec(float *out, int64_t ldo, const void *data, enum zf_dtype type, int64_t first,
                     int64_t count, const struct zf_noise *noise, const struct zf_noise_shape *shape,
                     const struct zf_streams *streams) {
@@ -44,8 +62,11 @@ static void gather_row(float *y, int64_t ldy, int64_t id, int64_t row, int64_t T
   float values[ZF_MAXSTREAM * ZF_CHUNK];
   for (int64_t i = 0; i < weight->in; i += ZF_CHUNK) {
     int64_t count = zf_min64(weight->in - i, ZF_CHUNK), element = id * weight->output_stride + i;
-    perturb(values, ZF_CHUNK, at(weight->data, weight->type, element), weight->type,
-            weight->first + element, count, weight->noise, weight->shape, streams);
+    if (weight->scale_change)
+      perturb_changed(values, ZF_CHUNK, weight, weight->first + element, count, streams);
+    else
+      perturb(values, ZF_CHUNK, at(weight->data, weight->type, element), weight->type,
+              weight->first + element, count, weight->noise, weight->shape, streams);
     for (int stream = 0; stream < streams->count; stream++) {
       float *out = y + zf_stream_row(streams, T, stream * T + row) * ldy + i;
       if (accumulate)

@@ -220,14 +220,20 @@ static int of_file(char **dir, const char *path) {
   return *dir ? 0 : ZF_ENOMEM;
 }
 
+/* A directory is the model; or the model.gguf in it, the result of a run, where it has no config.json. */
+static int of_directory(char **dir, const char *path) {
+  char *config = zf_path_join(path, "config.json"), *file = zf_path_join(path, "model.gguf");
+  int rc = config && file ? check_links(path) : ZF_ENOMEM;
+  if (!rc) *dir = zf_strdup(!zf_exists(config) && zf_exists(file) ? file : path);
+  free(file);
+  free(config);
+  return rc || *dir ? rc : ZF_ENOMEM;
+}
+
 int zf_model_find(char **dir, const char *base_model) {
   int rc = 0;
   *dir = NULL;
-  if (zf_is_dir(base_model)) {
-    rc = check_links(base_model);
-    if (!rc && !(*dir = zf_strdup(base_model))) rc = ZF_ENOMEM;
-    return rc;
-  }
+  if (zf_is_dir(base_model)) return of_directory(dir, base_model);
   if (zf_exists(base_model)) return of_file(dir, base_model);
   if ((rc = check_link(base_model))) return rc;
   if (!looks_like_repo(base_model))

@@ -75,18 +75,21 @@ static const struct zf_noise *noise_of(const struct zf_forward *forward,
 
 struct zf_weight zf_forward_matrix_noise(const struct zf_forward *forward, int32_t number,
                                          struct zf_forward_keys *keys) {
-  const struct zf_param *param = &forward->model->params.param[number];
+  const struct zf_params *params = &forward->model->params;
+  const struct zf_param *param = &params->param[number], *moved = param;
   int transposed = param->transposed;
+  if (param->scales) moved = &params->param[param->scales];
   struct zf_weight matrix = {.data = param->data,
                              .type = param->type,
-                             .shape = param->shape_of_noise,
+                             .scale_change = param->scales ? moved->data : NULL,
+                             .shape = moved->shape_of_noise,
                              .compute = param->origin == ZF_ORIGIN_BASE ? forward->limits.compute
                                                                         : ZF_COMPUTE_F32};
   matrix.out = transposed ? param->shape[1] : param->shape[0];
   matrix.in = transposed ? param->shape[0] : param->shape[1];
   matrix.output_stride = transposed ? 1 : matrix.in;
   matrix.input_stride = transposed ? matrix.out : 1;
-  matrix.noise = noise_of(forward, param, keys);
+  matrix.noise = noise_of(forward, moved, keys);
   return matrix;
 }
 

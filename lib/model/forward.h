@@ -107,6 +107,8 @@ void zf_forward_logits_at(struct zf_forward *forward, const int32_t *ids, int64_
 
 /* All logits of the last run, out [streams*R, outputs]: for decoding and tests. */
 void zf_forward_logits(struct zf_forward *forward, float *out);
+/* Those of rows first..first + rows of the last run, which had one stream. */
+void zf_forward_logits_part(struct zf_forward *forward, int64_t first, int64_t rows, float *out);
 
 /* --- operation by operation, for callers that keep the values of a pass (lib/back) --- */
 

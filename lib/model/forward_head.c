@@ -72,15 +72,22 @@ static void change_logits(void *ctx, float *y, int64_t ldy, int64_t first, int64
   if (forward->model->plan.head_rows >= 0) replace_columns(forward, y, ldy, first, count);
 }
 
-void zf_forward_adapt_logits(struct zf_forward *forward, float *logits, int64_t first_row,
-                             int64_t rows) {
+/* The pass as if its wanted rows were `rows` rows from `first_row` on alone. */
+static struct zf_forward part_of(const struct zf_forward *forward, int64_t first_row,
+                                 int64_t rows) {
   struct zf_forward part = *forward;
-  int64_t outputs = forward->model->config.outputs;
-  if (!has_changes(forward)) return;
-  part.R = rows;
   enum zf_reg reg = forward->model->plan.width[ZF_REG_G] ? ZF_REG_G : ZF_REG_F;
+  part.R = rows;
   part.reg[reg] += first_row * part.ld[reg];
   if (forward->model->plan.head_outer >= 0) part.reg[ZF_REG_U] += first_row * part.ld[ZF_REG_U];
+  return part;
+}
+
+void zf_forward_adapt_logits(struct zf_forward *forward, float *logits, int64_t first_row,
+                             int64_t rows) {
+  int64_t outputs = forward->model->config.outputs;
+  if (!has_changes(forward)) return;
+  struct zf_forward part = part_of(forward, first_row, rows);
   change_logits(&part, logits, outputs, 0, outputs);
 }
 
@@ -167,4 +174,10 @@ void zf_forward_logits(struct zf_forward *forward, float *out) {
   zf_gemm(out, weight.out, &x, forward->R, &weight, &forward->perturb.streams, bias, weight.out, 0);
   if (has_changes(forward)) change_logits(forward, out, weight.out, 0, weight.out);
   cap_logits(forward, out, weight.out, forward->perturb.streams.count * forward->R);
+}
+
+void zf_forward_logits_part(struct zf_forward *forward, int64_t first, int64_t rows, float *out) {
+  assert(forward->perturb.streams.count == 1 && first + rows <= forward->R);
+  struct zf_forward part = part_of(forward, first, rows);
+  zf_forward_logits(&part, out);
 }

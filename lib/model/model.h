@@ -19,7 +19,8 @@ ZF_BEGIN_DECLS
 struct zf_model {
   struct zf_config config;
   struct zf_plan plan;
-  struct zf_params params;     /* one for each plan.wanted, in order; then those of adapters */
+  struct zf_params params;     /* one for each plan.wanted, in order; then those of adapters, or the
+                                * NAME.scales of a GGUF file's matrices */
   char *dir;                   /* of the checkpoint */
   char *config_text;           /* contents of config.json; NULL: a GGUF file */
   struct zf_sidecars sidecars; /* tokenizer and other files of the checkpoint */
@@ -48,11 +49,19 @@ struct zf_owned {
   struct zf_owned *next;
 };
 
+/* What of a GGUF file's matrices in blocks is trained. */
+enum zf_blocks {
+  ZF_BLOCKS_FROZEN,  /* nothing: weights of a GGUF file cannot be trained */
+  ZF_BLOCKS_SCALES,  /* their scales (QZO, Shang et al. 2025, arXiv 2505.13430) */
+  ZF_BLOCKS_INTEGERS /* the integers of Q8_0 (QuZO, Zhou et al. 2025, arXiv 2502.12346) */
+};
+
 struct zf_model_opts {
   int dtype;                    /* enum zf_dtype of weights that are not trained; -1: as stored */
   enum zf_dtype trained;        /* dtype of trained weights */
   const char *const *trainable; /* globs over tensor names; NULL: nothing is trained */
   int64_t ntrainable;
+  enum zf_blocks blocks;   /* of a GGUF file; others have none */
   int64_t labels;          /* > 0: a head of this number of labels; it is created where the file
                             * has none */
   enum zf_problem problem; /* of that head */
@@ -66,14 +75,15 @@ struct zf_model_opts {
  * ~/.cache/huggingface/hub).  *dir is the caller's to free.  ZF_EUSAGE. */
 int zf_model_find(char **dir, const char *base_model);
 
-/* `dir`: a directory, or a GGUF file, whose weights stay in blocks and cannot be trained (ZF_EUSAGE).
+/* `dir`: a directory, or a GGUF file, whose weights stay in blocks; opts->blocks says what is trained.
  * ZF_EINVALID names file and tensor: it is missing, has a wrong shape, a dtype that is not supported,
  * or a value that is not finite.  ZF_EUSAGE: a glob matches no tensor. */
 int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_opts *opts);
 /* Appends a line for each remark about the opened model that a user should read. */
 void zf_model_notes(const struct zf_model *model, struct zf_buf *buf);
 
-/* 0, or ZF_EUSAGE where the weights of this kind of file cannot be trained. */
+/* 0, or ZF_EUSAGE where the weights of this kind of file cannot be trained by methods that need them in
+ * f32. */
 int zf_model_trainable(const char *dir);
 void zf_model_free(struct zf_model *model); /* takes NULL */
 
@@ -133,6 +143,9 @@ int zf_model_save_values(const struct zf_model *model, const char *dir, int dtyp
 int zf_model_save_shards(const struct zf_model *model, const char *dir, int dtype,
                          const struct zf_save_values *values, const char *const *metadata,
                          int64_t nmetadata, int64_t limit);
+
+/* The config.json that zf_model_save with this dtype writes; the caller frees it by json_decref. */
+int zf_model_config_json(json_t **out, const struct zf_model *model, int dtype);
 
 /* The parameter that holds the input embedding. */
 const struct zf_param *zf_model_embedding(const struct zf_model *model);

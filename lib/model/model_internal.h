@@ -10,15 +10,6 @@ const struct zf_st_tensor *zf_model_tensor(const struct zf_model *model, const c
 /* 1 where two tensors are equal, value for value. */
 int zf_model_equal(const struct zf_st_tensor *first, const struct zf_st_tensor *second);
 
-/* dst[0..total) <- src, chunk by chunk through a small buffer, so that no second copy of a tensor is needed;
- * src need not be aligned (convert.c). */
-void zf_model_convert(void *dst, enum zf_dtype to, const unsigned char *src, enum zf_dtype from,
-                      int64_t total);
-
-/* Fills a parameter from a tensor of a GGUF file whose rows, or rows and columns, are in another order. */
-int zf_gguf_copy_rows(struct zf_param *param, const struct zf_st_tensor *tensor,
-                      struct zf_gguf_change change);
-
 /* Call before the plan is built.  Where config.json ties the head to the embedding, but the file
  * holds a head that differs, unties them (unused.c). */
 void zf_model_untie(struct zf_model *model);
@@ -32,6 +23,43 @@ int zf_model_missing(const struct zf_model *model, const struct zf_wanted_tensor
 int zf_model_check_unused(struct zf_model *model);
 
 void zf_model_free_owned(struct zf_model *model);
+
+/* --- values (model_values.c) --- */
+
+/* The change that a GGUF converter made to the tensor; all zero in other files. */
+struct zf_gguf_change zf_model_change(const struct zf_model *model, const char *name);
+
+/* Converts `total` values chunk by chunk through a small buffer, so that no second copy of a tensor is
+ * needed.  Equal types are copied. */
+void zf_model_convert(void *dst, enum zf_dtype to, const unsigned char *src, enum zf_dtype from,
+                      int64_t total);
+
+/* Copies a matrix whose rows, or both dimensions, have another order in the GGUF file. */
+int zf_model_copy_rows(struct zf_param *param, const struct zf_st_tensor *tensor,
+                       struct zf_gguf_change change);
+
+/* Subtracts the number from every value of an f32 parameter; 0: nothing is touched. */
+void zf_model_subtract(struct zf_param *param, float number);
+
+/* --- training a GGUF file (train_blocks.c) --- */
+
+/* 1 where the options name the tensor as trained. */
+int zf_model_is_named(const struct zf_model_opts *opts, const char *name);
+
+/* 0 where what the options name of a GGUF file can be trained, else ZF_EUSAGE; of the file, and of one
+ * tensor that they name. */
+int zf_blocks_check(const struct zf_model *model, const struct zf_model_opts *opts);
+int zf_blocks_check_tensor(const struct zf_model *model, const struct zf_param *param,
+                           const struct zf_model_opts *opts);
+
+/* 1 where a trained tensor of this type is copied and trained itself; 0: its scales are. */
+int zf_blocks_train_whole(enum zf_dtype type, const struct zf_model_opts *opts);
+
+/* Bytes of the arena for the changes of a matrix' scales. */
+size_t zf_blocks_cost(const struct zf_param *param);
+
+/* Appends NAME.scales for each matrix whose scales are trained.  The values are in model->copies. */
+int zf_blocks_add(struct zf_model *model, const struct zf_model_opts *opts);
 
 /* --- a new head (new_head.c) --- */
 

@@ -148,7 +148,7 @@ static int check_values(const struct zf_model *model, const struct zf_st_tensor 
                   model->st->path[tensor->file], tensor->name, (long long)bad, (double)value);
 }
 
-static int matches(const struct zf_model_opts *opts, const char *name) {
+int zf_model_is_named(const struct zf_model_opts *opts, const char *name) {
   for (int64_t i = 0; i < opts->ntrainable; i++)
     if (zf_glob(opts->trainable[i], name)) return 1;
   return 0;
@@ -157,20 +157,17 @@ static int matches(const struct zf_model_opts *opts, const char *name) {
 /* The dtype that a parameter is held in. */
 static enum zf_dtype held_type(const struct zf_param *param, const struct zf_st_tensor *tensor,
                                const struct zf_model_opts *opts, struct zf_gguf_change change) {
-  if (param->trained) return opts->trained;
+  if (param->trained && zf_dtype_info((enum zf_dtype)tensor->type)->block == 1)
+    return opts->trained;
   if (change.subtract != 0) return ZF_F32;
   int blocks = tensor->type >= 0 && zf_dtype_info((enum zf_dtype)tensor->type)->block > 1;
   if (change.transposed && blocks && opts->dtype < 0) return ZF_F32;
   return (enum zf_dtype)(opts->dtype >= 0 ? opts->dtype : tensor->type);
 }
 
-static struct zf_gguf_change change_of(const struct zf_model *model, const char *name) {
-  return zf_gguf_change(model->gguf, &model->config, name);
-}
-
 static int must_copy(const struct zf_model *model, const struct zf_param *param,
                      const struct zf_st_tensor *tensor) {
-  struct zf_gguf_change change = change_of(model, tensor->name);
+  struct zf_gguf_change change = zf_model_change(model, tensor->name);
   return param->trained || (int)param->type != tensor->type ||
          (uintptr_t)tensor->data % zf_dtype_align(param->type) || change.heads ||
          change.transposed || change.subtract != 0;
@@ -180,8 +177,8 @@ static int place_rows(struct zf_model *model, struct zf_param *param,
                       const struct zf_st_tensor *tensor, struct zf_gguf_change change) {
   const struct zf_map *map = &model->st->map[tensor->file];
   int rc = check_values(model, tensor, 0, tensor->count);
+  if (!rc) rc = zf_model_copy_rows(param, tensor, change);
   if (rc) return rc;
-  if ((rc = zf_gguf_copy_rows(param, tensor, change))) return rc;
   zf_map_drop(map, (size_t)(tensor->data - map->data), tensor->bytes);
   model->copied += (int64_t)zf_dtype_bytes(param->type, param->count);
   return 0;
@@ -193,7 +190,7 @@ static int place_copy(struct zf_model *model, struct zf_param *param,
                       const struct zf_st_tensor *tensor) {
   enum { CHUNK = 1 << 20 };
   enum zf_dtype from = (enum zf_dtype)tensor->type;
-  struct zf_gguf_change change = change_of(model, tensor->name);
+  struct zf_gguf_change change = zf_model_change(model, tensor->name);
   const struct zf_map *map = &model->st->map[tensor->file];
   param->data = zf_arena_alloc(&model->copies, zf_dtype_bytes(param->type, param->count));
   if (!param->data) return ZF_ENOMEM;
@@ -207,10 +204,7 @@ static int place_copy(struct zf_model *model, struct zf_param *param,
                      count);
     zf_map_drop(map, (size_t)(src - map->data), zf_dtype_bytes(from, count));
   }
-  if (change.subtract != 0) {
-    float *value = param->data; /* held_type chose f32 */
-    for (int64_t i = 0; i < param->count; i++) value[i] -= change.subtract;
-  }
+  zf_model_subtract(param, change.subtract);
   model->copied += (int64_t)zf_dtype_bytes(param->type, param->count);
   return 0;
 }
@@ -248,7 +242,7 @@ static void new_param(struct zf_model *model, int64_t number, const struct zf_mo
                              .count = count,
                              .id = (uint32_t)number};
   memcpy(param->shape, wanted->shape, sizeof wanted->shape);
-  param->trained = matches(opts, param->name);
+  param->trained = zf_model_is_named(opts, param->name);
   describe(param, wanted);
   param->type = param->trained ? opts->trained : ZF_F32;
   *copies += zf_arena_cost(zf_dtype_bytes(param->type, param->count));
@@ -272,9 +266,12 @@ static int make_params(struct zf_model *model, const struct zf_model_opts *opts)
                                .count = tensor->count,
                                .id = (uint32_t)i};
     memcpy(param->shape, wanted->shape, sizeof wanted->shape);
-    param->trained = matches(opts, param->name);
+    int named = zf_model_is_named(opts, param->name);
+    param->trained = named && zf_blocks_train_whole((enum zf_dtype)tensor->type, opts);
     describe(param, wanted);
-    param->type = held_type(param, tensor, opts, change_of(model, tensor->name));
+    param->type = held_type(param, tensor, opts, zf_model_change(model, tensor->name));
+    if (named && (rc = zf_blocks_check_tensor(model, param, opts))) return rc;
+    if (named && !param->trained) copies += zf_blocks_cost(param);
     if (must_copy(model, param, tensor))
       copies += zf_arena_cost(zf_dtype_bytes(param->type, param->count));
   }
@@ -299,7 +296,7 @@ static int check_globs(const struct zf_model *model, const struct zf_model_opts 
 }
 
 static int place_all(struct zf_model *model) {
-  for (int64_t i = 0; i < model->params.count; i++) {
+  for (int64_t i = 0; i < model->plan.wanted_count; i++) {
     int rc = place(model, &model->params.param[i], model->from[i]);
     if (rc) return rc;
   }
@@ -317,78 +314,8 @@ static int load_params(struct zf_model *model, const struct zf_model_opts *opts)
   if ((rc = make_params(model, opts))) return rc;
   if ((rc = check_globs(model, opts))) return rc;
   if ((rc = zf_model_check_unused(model))) return rc;
-  return opts->shapes ? 0 : place_all(model);
-}
-
-/* Reads a parameter from a tensor of a file, chunk by chunk, and releases the pages behind it: the
- * tensor's pages are never all resident together with its values. */
-static void read_tensor(struct zf_param *param, const struct zf_st *st,
-                        const struct zf_st_tensor *tensor) {
-  enum { CHUNK = 1 << 17 }; /* values: a multiple of every dtype's block */
-  const struct zf_map *map = &st->map[tensor->file];
-  enum zf_dtype from = (enum zf_dtype)tensor->type;
-  for (int64_t i = 0; i < param->count; i += CHUNK) {
-    int64_t count = param->count - i < CHUNK ? param->count - i : CHUNK;
-    const unsigned char *src = tensor->data + zf_dtype_bytes(from, i);
-    zf_model_convert((char *)param->data + zf_dtype_bytes(param->type, i), param->type, src, from,
-                     count);
-    zf_map_drop(map, (size_t)(tensor->data - map->data),
-                (size_t)(src - tensor->data) + zf_dtype_bytes(from, count));
-  }
-}
-
-void zf_model_reset(struct zf_model *model) {
-  for (int64_t i = 0; i < model->plan.wanted_count; i++) {
-    struct zf_param *param = &model->params.param[i];
-    if (!param->trained) continue;
-    if (model->from[i])
-      read_tensor(param, model->st, model->from[i]);
-    else
-      zf_model_create_values(model, i);
-  }
-  for (int64_t i = model->plan.wanted_count; i < model->params.count; i++) {
-    struct zf_param *param = &model->params.param[i];
-    if (param->start) memcpy(param->data, param->start, (size_t)param->count * sizeof(float));
-    if (param->zero_start) memset(param->data, 0, (size_t)param->count * sizeof(float));
-  }
-  zf_params_clear_state(&model->params);
-}
-
-/* Reads the states of a parameter that has some. */
-static int reload_state(struct zf_param *param, const struct zf_st *from) {
-  int64_t count = zf_param_coordinates(param);
-  for (int i = 0; i < ZF_PARAM_STATES; i++) {
-    if (!param->state[i]) continue;
-    char *name = zf_asprintf("%s%s", param->name, zf_param_state_suffix[i]);
-    const struct zf_st_tensor *tensor = name ? zf_st_find(from, name) : NULL;
-    struct zf_param state = {.data = param->state[i], .type = ZF_F32, .count = count};
-    int rc = name ? 0 : ZF_ENOMEM;
-    if (name && (!tensor || tensor->type != ZF_F32 || tensor->count != count))
-      rc = zf_error(ZF_EINVALID, "%s: tensor '%s': expected %lld elements in F32", from->path[0],
-                    name, (long long)count);
-    free(name);
-    if (rc) return rc;
-    read_tensor(&state, from, tensor);
-  }
-  return 0;
-}
-
-int zf_model_reload(struct zf_model *model, const struct zf_st *from) {
-  for (int64_t i = 0; i < model->params.count; i++) {
-    struct zf_param *param = &model->params.param[i];
-    if (!param->trained) continue;
-    const struct zf_st_tensor *tensor = zf_st_find(from, param->name);
-    if (!tensor || tensor->type != (int)zf_dtype_saved(param->type) ||
-        tensor->count != param->count)
-      return zf_error(ZF_EINVALID,
-                      "%s: tensor '%s': expected %lld elements in %s, as the run saved them",
-                      from->path[0], param->name, (long long)param->count,
-                      zf_dtype_info(zf_dtype_saved(param->type))->name);
-    read_tensor(param, from, tensor);
-    int rc = reload_state(param, from);
-    if (rc) return rc;
-  }
-  return 0;
+  if (!opts->shapes && (rc = place_all(model))) return rc;
+  return zf_blocks_add(model, opts);
 }
 
 int zf_model_trainable(const char *dir) {
@@ -396,8 +323,8 @@ int zf_model_trainable(const char *dir) {
   char *word = zf_shell_word(dir);
   int rc = zf_error(
       word ? ZF_EUSAGE : ZF_ENOMEM,
-      "%s: the weights of a GGUF file cannot be trained; write them as a model directory and "
-      "train that: zoft export %s --to DIR",
+      "%s: the weights of a GGUF file cannot be trained by this method; write them as a model "
+      "directory and train that (zoft export %s --to DIR), or use method mezo",
       dir, word ? word : "FILE");
   free(word);
   return rc;
@@ -427,10 +354,11 @@ int zf_model_open(struct zf_model **out, const char *dir, const struct zf_model_
   int rc = ZF_ENOMEM;
   model->dir = zf_strdup(dir);
   if (!model->dir) goto fail;
-  if (opts->ntrainable && (rc = zf_model_trainable(dir))) goto fail;
+  if (opts->ntrainable && !opts->blocks && (rc = zf_model_trainable(dir))) goto fail;
   if ((rc = zf_config_load_labels(&model->config, dir, opts->labels))) goto fail;
   rc = zf_is_gguf_path(dir) && !zf_is_dir(dir) ? zf_gguf_weights(&model->st, &model->gguf, dir)
                                                : open_directory(&model->st, dir);
+  if (!rc) rc = zf_blocks_check(model, opts);
   if (rc) goto fail;
   zf_model_untie(model);
   model->config.headless = opts->headless && !zf_model_has_head(model);

@@ -48,7 +48,8 @@ void zf_model_free_owned(struct zf_model *model) {
 }
 
 int zf_model_has_adapter(const struct zf_model *model) {
-  return model->params.count > model->plan.wanted_count;
+  const struct zf_params *params = &model->params;
+  return params->count && params->param[params->count - 1].origin == ZF_ORIGIN_ADAPTER;
 }
 
 int zf_model_base_hash(const struct zf_model *model, char hex[33]) {
@@ -59,7 +60,7 @@ int zf_model_base_hash(const struct zf_model *model, char hex[33]) {
 int zf_model_hash(const struct zf_model *model, char hex[33]) {
   int64_t base = model->plan.wanted_count;
   struct zf_params added = {model->params.param + base, model->params.count - base};
-  return zf_model_has_adapter(model) ? zf_params_hash(&added, hex) : zf_model_base_hash(model, hex);
+  return zf_params_hash(zf_model_has_adapter(model) ? &added : &model->params, hex);
 }
 
 static void place(struct zf_model *model, int32_t number, const struct zf_op *op) {
@@ -77,7 +78,8 @@ void zf_model_place_params(struct zf_model *model) {
   for (int64_t i = 0; i < model->params.count; i++) {
     struct zf_param *param = &model->params.param[i];
     param->block = 0;
-    param->is_operand = param->origin == ZF_ORIGIN_BASE && param->ndim == 2;
+    param->is_operand =
+        i < model->plan.wanted_count && param->origin == ZF_ORIGIN_BASE && param->ndim == 2;
   }
   for (int64_t i = 0; i < model->plan.nop; i++) {
     const struct zf_op *op = &model->plan.op[i];
@@ -93,4 +95,8 @@ void zf_model_place_params(struct zf_model *model) {
   }
   for (int64_t i = 0; i < model->params.count; i++)
     if (!model->params.param[i].block) model->params.param[i].block = (int)model->config.layers + 1;
+  for (int64_t i = 0; i < model->plan.wanted_count; i++) {
+    const struct zf_param *param = &model->params.param[i];
+    if (param->scales) model->params.param[param->scales].block = param->block;
+  }
 }

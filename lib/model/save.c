@@ -28,9 +28,8 @@ struct save_writer {
 static void write_values(FILE *file, const void *data, enum zf_dtype type, enum zf_dtype to,
                          int64_t total) {
   enum { CHUNK = 8192 };
-  size_t size = zf_dtype_info(to)->size;
   if (to == type) {
-    fwrite(data, size, (size_t)total, file);
+    fwrite(data, 1, zf_dtype_bytes(type, total), file);
     return;
   }
   float wide[CHUNK], narrow[CHUNK];
@@ -38,7 +37,7 @@ static void write_values(FILE *file, const void *data, enum zf_dtype type, enum 
     int64_t count = total - i < CHUNK ? total - i : CHUNK;
     zf_to_f32(wide, (const char *)data + zf_dtype_bytes(type, i), type, count);
     zf_from_f32(narrow, wide, to, count);
-    fwrite(narrow, size, (size_t)count, file);
+    fwrite(narrow, 1, zf_dtype_bytes(to, count), file);
   }
 }
 
@@ -138,6 +137,13 @@ static void declare(struct zf_st_out *out, const char *name, enum zf_dtype type,
   memcpy(out->shape, shape, sizeof *shape * (size_t)ndim);
 }
 
+/* Blocks are stored as the bytes that they are. */
+static void declare_blocks(struct zf_st_out *out, const struct zf_param *param) {
+  declare(out, param->name, param->type, param->ndim, param->shape);
+  out->as_bytes = 1;
+  out->shape[param->ndim - 1] = (int64_t)zf_dtype_bytes(param->type, out->shape[param->ndim - 1]);
+}
+
 /* The head of its own that a tied model gets, under the number behind the wanted tensors. */
 static int64_t list_own_head(struct zf_st_out *out, struct saved_tensor *from,
                              const struct zf_model *model, int dtype) {
@@ -161,6 +167,7 @@ static int64_t list_tensors(struct zf_st_out *out, struct saved_tensor *from,
     declare(&out[count], param->name,
             dtype >= 0 ? (enum zf_dtype)dtype : zf_dtype_saved(param->type), param->ndim,
             param->shape);
+    if (trained_only && param->type >= ZF_DTYPES) declare_blocks(&out[count], param);
     from[count].changed = values && values->changed(values->ctx, i) ? i : -1;
     from[count++].param = param;
   }
@@ -387,6 +394,15 @@ static int set_keys(json_t *obj, const struct zf_model *model, int dtype, int ow
       json_object_set_new(sizes, config->family->tie.key, json_false()))
     return ZF_ENOMEM;
   return 0;
+}
+
+int zf_model_config_json(json_t **out, const struct zf_model *model, int dtype) {
+  int rc = read_config(out, model);
+  if (!rc) rc = set_keys(*out, model, dtype, 0);
+  if (!rc) return 0;
+  json_decref(*out);
+  *out = NULL;
+  return rc;
 }
 
 static int save_config(const struct zf_model *model, const char *dir, int dtype, int own_head) {

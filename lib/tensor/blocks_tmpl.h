@@ -25,20 +25,23 @@ static inline float zf_block_f16(const unsigned char *block) {
   return zf_f16_to_f32((uint16_t)(block[0] | block[1] << 8));
 }
 
-static inline void zf_block_q8_0(float *restrict x, const unsigned char *restrict block) {
-  float d = zf_block_f16(block);
+static inline void zf_block_q8_0(float *restrict x, const unsigned char *restrict block,
+                                 const float *restrict scale) {
+  float d = scale[0];
   const signed char *q = (const signed char *)block + 2;
   for (int i = 0; i < 32; i++) x[i] = d * (float)q[i];
 }
 
-static inline void zf_block_q4_0(float *restrict x, const unsigned char *restrict block) {
-  float d = zf_block_f16(block);
+static inline void zf_block_q4_0(float *restrict x, const unsigned char *restrict block,
+                                 const float *restrict scale) {
+  float d = scale[0];
   for (int i = 0; i < 16; i++) x[i] = d * (float)((block[2 + i] & 15) - 8);
   for (int i = 0; i < 16; i++) x[16 + i] = d * (float)((block[2 + i] >> 4) - 8);
 }
 
-static inline void zf_block_q4_1(float *restrict x, const unsigned char *restrict block) {
-  float d = zf_block_f16(block), m = zf_block_f16(block + 2);
+static inline void zf_block_q4_1(float *restrict x, const unsigned char *restrict block,
+                                 const float *restrict scale) {
+  float d = scale[0], m = scale[1];
   for (int i = 0; i < 16; i++) x[i] = d * (float)(block[4 + i] & 15) + m;
   for (int i = 0; i < 16; i++) x[16 + i] = d * (float)(block[4 + i] >> 4) + m;
 }
@@ -52,15 +55,17 @@ static inline void zf_block_fives(int q[32], const unsigned char *high, const un
   for (int i = 0; i < 16; i++) q[16 + i] = low[i] >> 4 | (int)(bits >> (16 + i) & 1) << 4;
 }
 
-static inline void zf_block_q5_0(float *restrict x, const unsigned char *restrict block) {
-  float d = zf_block_f16(block);
+static inline void zf_block_q5_0(float *restrict x, const unsigned char *restrict block,
+                                 const float *restrict scale) {
+  float d = scale[0];
   int q[32];
   zf_block_fives(q, block + 2, block + 6);
   for (int i = 0; i < 32; i++) x[i] = d * (float)(q[i] - 16);
 }
 
-static inline void zf_block_q5_1(float *restrict x, const unsigned char *restrict block) {
-  float d = zf_block_f16(block), m = zf_block_f16(block + 2);
+static inline void zf_block_q5_1(float *restrict x, const unsigned char *restrict block,
+                                 const float *restrict scale) {
+  float d = scale[0], m = scale[1];
   int q[32];
   zf_block_fives(q, block + 4, block + 8);
   for (int i = 0; i < 32; i++) x[i] = d * (float)q[i] + m;
@@ -68,8 +73,9 @@ static inline void zf_block_q5_1(float *restrict x, const unsigned char *restric
 
 /* 16 runs of 16 values.  128 values share 32 bytes: run k of these eight has bits 2 (k / 2) and up
  * of 16 of the bytes, the first 16 for an even k, the last 16 for an odd one. */
-static inline void zf_block_q2_k(float *restrict x, const unsigned char *restrict block) {
-  float d = zf_block_f16(block + 80), dmin = zf_block_f16(block + 82);
+static inline void zf_block_q2_k(float *restrict x, const unsigned char *restrict block,
+                                 const float *restrict scale) {
+  float d = scale[0], dmin = scale[1];
   for (int k = 0; k < 16; k++) {
     const unsigned char *q = block + 16 + k / 8 * 32 + k % 2 * 16;
     float s = d * (float)(block[k] & 15), m = dmin * (float)(block[k] >> 4);
@@ -86,8 +92,9 @@ static inline int zf_block_q3_k_scale(const unsigned char *scale, int k) {
   return (low | top << 4) - 32;
 }
 
-static inline void zf_block_q3_k(float *restrict x, const unsigned char *restrict block) {
-  float d = zf_block_f16(block + 108);
+static inline void zf_block_q3_k(float *restrict x, const unsigned char *restrict block,
+                                 const float *restrict scale) {
+  float d = scale[0];
   for (int k = 0; k < 16; k++) {
     const unsigned char *q = block + 32 + k / 8 * 32 + k % 2 * 16, *third = block + k % 2 * 16;
     float s = d * (float)zf_block_q3_k_scale(block + 96, k);
@@ -110,26 +117,28 @@ static inline void zf_block_scales(unsigned char scale[8], unsigned char min[8],
   }
 }
 
-static inline void zf_block_q4_k(float *restrict x, const unsigned char *restrict block) {
-  unsigned char scale[8], min[8];
-  float d = zf_block_f16(block), dmin = zf_block_f16(block + 2);
-  zf_block_scales(scale, min, block + 4);
+static inline void zf_block_q4_k(float *restrict x, const unsigned char *restrict block,
+                                 const float *restrict scale) {
+  unsigned char run_scale[8], run_min[8];
+  float d = scale[0], dmin = scale[1];
+  zf_block_scales(run_scale, run_min, block + 4);
   for (int j = 0; j < 8; j++) {
     const unsigned char *q = block + 16 + j / 2 * 32;
-    float s = d * (float)scale[j], m = dmin * (float)min[j];
+    float s = d * (float)run_scale[j], m = dmin * (float)run_min[j];
     int shift = j % 2 * 4;
     for (int i = 0; i < 32; i++) x[j * 32 + i] = s * (float)(q[i] >> shift & 15) - m;
   }
 }
 
 /* Value i of run j has its fifth bit in bit j of byte i of the 32 bytes at `fifth`. */
-static inline void zf_block_q5_k(float *restrict x, const unsigned char *restrict block) {
-  unsigned char scale[8], min[8];
-  float d = zf_block_f16(block), dmin = zf_block_f16(block + 2);
-  zf_block_scales(scale, min, block + 4);
+static inline void zf_block_q5_k(float *restrict x, const unsigned char *restrict block,
+                                 const float *restrict scale) {
+  unsigned char run_scale[8], run_min[8];
+  float d = scale[0], dmin = scale[1];
+  zf_block_scales(run_scale, run_min, block + 4);
   for (int j = 0; j < 8; j++) {
     const unsigned char *q = block + 48 + j / 2 * 32, *fifth = block + 16;
-    float s = d * (float)scale[j], m = dmin * (float)min[j];
+    float s = d * (float)run_scale[j], m = dmin * (float)run_min[j];
     int shift = j % 2 * 4;
     for (int i = 0; i < 32; i++)
       x[j * 32 + i] = s * (float)((q[i] >> shift & 15) | (fifth[i] >> j & 1) << 4) - m;
@@ -138,14 +147,15 @@ static inline void zf_block_q5_k(float *restrict x, const unsigned char *restric
 
 /* 128 values are four runs of 32, which share the 32 bytes of `high`: run k has bits 2k and 2k + 1
  * of each. */
-static inline void zf_block_q6_k(float *restrict x, const unsigned char *restrict block) {
-  float d = zf_block_f16(block + 208);
+static inline void zf_block_q6_k(float *restrict x, const unsigned char *restrict block,
+                                 const float *restrict scale) {
+  float d = scale[0];
   for (int k = 0; k < 8; k++) {
     const unsigned char *low = block + k / 4 * 64 + k % 2 * 32, *high = block + 128 + k / 4 * 32;
-    const signed char *scale = (const signed char *)block + 192 + k * 2;
+    const signed char *run_scale = (const signed char *)block + 192 + k * 2;
     int nibble = k % 4 / 2 * 4, pair = k % 4 * 2;
     for (int h = 0; h < 2; h++) {
-      float s = d * (float)scale[h];
+      float s = d * (float)run_scale[h];
       for (int i = h * 16; i < h * 16 + 16; i++)
         x[k * 32 + i] = s * (float)(((low[i] >> nibble & 15) | (high[i] >> pair & 3) << 4) - 32);
     }
@@ -161,43 +171,58 @@ static inline void zf_block_coded(float *restrict x, float d, const unsigned cha
   for (int i = 0; i < 16; i++) x[16 + i] = d * (float)zf_block_code[q[i] >> 4];
 }
 
-static inline void zf_block_iq4_nl(float *restrict x, const unsigned char *restrict block) {
-  zf_block_coded(x, zf_block_f16(block), block + 2);
+static inline void zf_block_iq4_nl(float *restrict x, const unsigned char *restrict block,
+                                   const float *restrict scale) {
+  zf_block_coded(x, scale[0], block + 2);
 }
 
 /* Eight runs of 32.  Scale j has 6 bits: a nibble of byte 4 + j / 2, the low one for an even j, and
  * bits 2j and 2j + 1 of the two bytes at 2.  32 is subtracted. */
-static inline void zf_block_iq4_xs(float *restrict x, const unsigned char *restrict block) {
-  float d = zf_block_f16(block);
+static inline void zf_block_iq4_xs(float *restrict x, const unsigned char *restrict block,
+                                   const float *restrict scale) {
+  float d = scale[0];
   int upper = block[2] | block[3] << 8;
   for (int j = 0; j < 8; j++) {
-    int scale = (block[4 + j / 2] >> j % 2 * 4 & 15) | (upper >> 2 * j & 3) << 4;
-    zf_block_coded(x + j * 32, d * (float)(scale - 32), block + 8 + j * 16);
+    int run_scale = (block[4 + j / 2] >> j % 2 * 4 & 15) | (upper >> 2 * j & 3) << 4;
+    zf_block_coded(x + j * 32, d * (float)(run_scale - 32), block + 8 + j * 16);
   }
 }
 
-#define ZF_BLOCKS(TYPE, values, bytes, expand)                                                     \
+/* Blocks of `bytes` bytes and `values` values, with their f16 scales at byte d and m; m = d where a
+ * block has one scale.  scales NULL: those of the file. */
+#define ZF_BLOCKS(TYPE, values, bytes, d, m, expand)                                               \
   case TYPE:                                                                                       \
-    for (int64_t i = 0; i < count; i += (values), block += (bytes)) expand(dst + i, block);        \
+    for (int64_t i = 0; i < count; i += (values), block += (bytes)) {                              \
+      float own[2];                                                                                \
+      if (scales) {                                                                                \
+        own[0] = *scales++;                                                                        \
+        own[1] = (m) != (d) ? *scales++ : own[0];                                                  \
+      } else {                                                                                     \
+        own[0] = zf_block_f16(block + (d));                                                        \
+        own[1] = (m) != (d) ? zf_block_f16(block + (m)) : own[0];                                  \
+      }                                                                                            \
+      expand(dst + i, block, own);                                                                 \
+    }                                                                                              \
     break
 
-/* dst[0..count) <- src.  count is a multiple of the block. */
-static inline void zf_blocks_expand(float *dst, const void *src, enum zf_dtype type,
-                                    int64_t count) {
+/* dst[0..count) <- src.  count is a multiple of the block.  scales: NULL, or d (and dmin) of each block
+ * in place of the stored ones. */
+static inline void zf_blocks_expand(float *dst, const void *src, enum zf_dtype type, int64_t count,
+                                    const float *scales) {
   const unsigned char *block = src;
   switch (type) {
-    ZF_BLOCKS(ZF_Q8_0, 32, 34, zf_block_q8_0);
-    ZF_BLOCKS(ZF_Q4_0, 32, 18, zf_block_q4_0);
-    ZF_BLOCKS(ZF_Q4_1, 32, 20, zf_block_q4_1);
-    ZF_BLOCKS(ZF_Q5_0, 32, 22, zf_block_q5_0);
-    ZF_BLOCKS(ZF_Q5_1, 32, 24, zf_block_q5_1);
-    ZF_BLOCKS(ZF_Q2_K, 256, 84, zf_block_q2_k);
-    ZF_BLOCKS(ZF_Q3_K, 256, 110, zf_block_q3_k);
-    ZF_BLOCKS(ZF_Q4_K, 256, 144, zf_block_q4_k);
-    ZF_BLOCKS(ZF_Q5_K, 256, 176, zf_block_q5_k);
-    ZF_BLOCKS(ZF_Q6_K, 256, 210, zf_block_q6_k);
-    ZF_BLOCKS(ZF_IQ4_NL, 32, 18, zf_block_iq4_nl);
-    ZF_BLOCKS(ZF_IQ4_XS, 256, 136, zf_block_iq4_xs);
+    ZF_BLOCKS(ZF_Q8_0, 32, 34, 0, 0, zf_block_q8_0);
+    ZF_BLOCKS(ZF_Q4_0, 32, 18, 0, 0, zf_block_q4_0);
+    ZF_BLOCKS(ZF_Q4_1, 32, 20, 0, 2, zf_block_q4_1);
+    ZF_BLOCKS(ZF_Q5_0, 32, 22, 0, 0, zf_block_q5_0);
+    ZF_BLOCKS(ZF_Q5_1, 32, 24, 0, 2, zf_block_q5_1);
+    ZF_BLOCKS(ZF_Q2_K, 256, 84, 80, 82, zf_block_q2_k);
+    ZF_BLOCKS(ZF_Q3_K, 256, 110, 108, 108, zf_block_q3_k);
+    ZF_BLOCKS(ZF_Q4_K, 256, 144, 0, 2, zf_block_q4_k);
+    ZF_BLOCKS(ZF_Q5_K, 256, 176, 0, 2, zf_block_q5_k);
+    ZF_BLOCKS(ZF_Q6_K, 256, 210, 208, 208, zf_block_q6_k);
+    ZF_BLOCKS(ZF_IQ4_NL, 32, 18, 0, 0, zf_block_iq4_nl);
+    ZF_BLOCKS(ZF_IQ4_XS, 256, 136, 0, 0, zf_block_iq4_xs);
     default:
       break;
   }

@@ -117,7 +117,16 @@ void zf_to_f32(float *dst, const void *src, enum zf_dtype type, int64_t count) {
     for (int64_t i = 0; i < count; i++) dst[i] = zf_bf16_to_f32(half[i]);
   if (type == ZF_F24)
     for (int64_t i = 0; i < count; i++) dst[i] = zf_f24_to_f32((const unsigned char *)src + 3 * i);
-  if (type >= ZF_DTYPES) zf_blocks_expand(dst, src, type, count);
+  if (type >= ZF_DTYPES) zf_blocks_expand(dst, src, type, count, NULL);
+}
+
+void zf_blocks_to_f32(float *dst, const void *src, enum zf_dtype type, int64_t count,
+                      const float *scales) {
+  zf_blocks_expand(dst, src, type, count, scales);
+}
+
+int64_t zf_dtype_scales(enum zf_dtype type, int64_t count) {
+  return count / dtypes[type].block * dtypes[type].nscale;
 }
 
 void zf_from_f32(void *dst, const float *src, enum zf_dtype type, int64_t count) {

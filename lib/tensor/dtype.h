@@ -67,6 +67,14 @@ void zf_f32_to_f24(unsigned char bytes[3], float value);
 void zf_to_f32(float *dst, const void *src, enum zf_dtype type, int64_t count);
 void zf_from_f32(void *dst, const float *src, enum zf_dtype type, int64_t count);
 
+/* Number of f16 scales in the blocks of `count` elements, a multiple of the block. */
+int64_t zf_dtype_scales(enum zf_dtype type, int64_t count);
+
+/* As zf_to_f32, of a type stored in blocks, with other scales: d of each block in turn, or d and dmin in
+ * the order of zf_dtype_info.scale. */
+void zf_blocks_to_f32(float *dst, const void *src, enum zf_dtype type, int64_t count,
+                      const float *scales);
+
 ZF_END_DECLS
 
 #endif

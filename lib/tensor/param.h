@@ -50,7 +50,9 @@ struct zf_param {
   int transposed; /* a matrix of a linear operation that is stored [in, out] */
   float plus;     /* added to every element on reading (norms that multiply by 1 + w) */
   int trained;    /* perturbed and updated */
-  int decayed;    /* weight decay applies (not to biases and norms) */
+  int32_t
+      scales;  /* number of the parameter that changes the scales of this one's blocks; 0: none */
+  int decayed; /* weight decay applies (not to biases and norms) */
   const float
       *start;     /* values before training, of an adapter's trained parameter; NULL: the file has
                        * them, or they are 0 */

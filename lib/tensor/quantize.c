@@ -1,6 +1,7 @@
 /* Blocks by a search for their scales, and the loop over blocks. */
 #include "tensor/quantize.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -23,26 +24,29 @@ static float largest_of(const float *value, int count) {
   return largest;
 }
 
-/* dst = src / 2^exponent with the largest |dst| in [0.5, 1).  What lies below `least` becomes
- * `least`, or 0 for least = 0 and |dst| < 2^-60, whose squares would leave f32. */
+/* dst = src / 2^exponent with the largest |dst| in [0.5, 1).  What lies below 2^-60 becomes 0, for
+ * its square would leave f32; so does what is no number. */
 static int scale_values(float *dst, const float *src, int count) {
   int exponent;
   float largest = largest_of(src, count);
-  frexpf(isfinite(largest) ? largest : 0x1.fffffep127f, &exponent);
+  frexpf(largest < FLT_MAX ? largest : FLT_MAX, &exponent);
   float half = ldexpf(1, -exponent / 2), rest = ldexpf(1, -exponent - -exponent / 2);
   for (int i = 0; i < count; i++) {
     float value = src[i] * half * rest;
-    dst[i] = fabsf(value) > 0x1p-60f ? value : 0;
+    value = fabsf(value) > 0x1p-60f ? value : 0;
+    value = value > -1 ? value : -1; /* infinity counts as the largest number */
+    dst[i] = value < 1 ? value : 1;
   }
   return exponent;
 }
 
-/* Values that have no weight still get a little of the search's attention. */
+/* Values of no weight still take part with 2^-32 of the largest, so that they keep what costs the
+ * others nothing. */
 static void scale_weights(float *w, const float *importance, int count) {
   for (int i = 0; i < count; i++) w[i] = 1;
   if (!importance || !(largest_of(importance, count) > 0)) return;
   scale_values(w, importance, count);
-  for (int i = 0; i < count; i++) w[i] = w[i] > 0x1p-20f ? w[i] : 0x1p-20f;
+  for (int i = 0; i < count; i++) w[i] = w[i] > 0x1p-32f ? w[i] : 0x1p-32f;
 }
 
 /* The nearest finite f16 to a scale of the block, in the block's units. */
@@ -55,13 +59,19 @@ static float as_half(const struct block *block, float value) {
 
 /* --- blocks of 32: the scales are f16 --------------------------------------------------------- */
 
-static float search_single(struct block *block, struct zf_scales *best) {
-  int minimum = block->kind->has_min ? ZF_MIN_ANY : ZF_MIN_NONE;
-  float a, b;
-  zf_block_search(&block->run[0], minimum, &a, &b);
-  best->d = as_half(block, a);
-  best->dmin = as_half(block, b);
-  return 0;
+static void search_single(const struct block *block, struct zf_scales *best) {
+  struct zf_block_fit fit[ZF_FITS];
+  float least = INFINITY;
+  *best = (struct zf_scales){0};
+  zf_block_search(&block->run[0], block->kind->has_min ? ZF_MIN_ANY : ZF_MIN_NONE, fit);
+  for (int i = 0; i < ZF_FITS; i++) {
+    struct zf_scales v = {.d = as_half(block, fit[i].a), .dmin = as_half(block, fit[i].b)};
+    struct zf_block_sums sums;
+    zf_block_measure(&block->run[0], v.d, v.dmin, &sums);
+    if (!(sums.error < least)) continue;
+    least = sums.error;
+    *best = v;
+  }
 }
 
 /* --- blocks of 256: the scales are integers in units of f16 ----------------------------------- */
@@ -76,7 +86,8 @@ static float quotient(float value, float unit) {
   return unit != 0 ? value / unit : 0;
 }
 
-/* Sets s and m of run k: the best of the integers around the wanted ones. */
+/* Sets s and m of run k: the best of the integers around the wanted ones.  A larger scale with a
+ * smaller minimum, and the reverse, are left out: one end of the run would move by both. */
 static float assign_run(const struct block *block, int k, struct zf_scales *v,
                         struct zf_block_sums *sums) {
   const struct zf_quantizer *kind = block->kind;
@@ -86,6 +97,7 @@ static float assign_run(const struct block *block, int k, struct zf_scales *v,
   for (int s = s0 - 1; s <= s0 + 1; s++)
     for (int m = m0 - 1; m <= m0 + 1; m++) {
       if (s < kind->scale_low || s > kind->scale_high || m < 0 || m > kind->min_high) continue;
+      if ((s - s0) * (m - m0) < 0) continue;
       struct zf_block_sums here;
       zf_block_measure(&block->run[k], v->d * (float)s, v->dmin * (float)m, &here);
       if (!(here.error < best)) continue;
@@ -124,33 +136,50 @@ static void refit_units(const struct block *block, struct zf_scales *v,
   }
 }
 
-enum { ROUNDS = 3 };
+enum { ROUNDS = 3 }; /* refits of the units, at most */
 
 static void descend(const struct block *block, float d, float dmin, struct zf_scales *best,
                     float *least) {
   struct zf_block_sums sums[ZF_RUNS_MAX];
   struct zf_scales v = {.d = as_half(block, d), .dmin = as_half(block, dmin)};
+  float last = INFINITY;
   for (int i = 0; i < ROUNDS; i++) {
     float error = assign(block, &v, sums);
-    if (!(error < *least)) return;
-    *least = error;
-    *best = v;
+    if (error < *least) {
+      *least = error;
+      *best = v;
+    }
+    if (!(error < last)) return;
+    last = error;
     refit_units(block, &v, sums);
   }
 }
+
+static void search_run(struct block *block, int k) {
+  struct zf_block_fit fit[ZF_FITS], best = {INFINITY, 0, 0};
+  zf_block_search(&block->run[k], block->kind->has_min ? ZF_MIN_BELOW : ZF_MIN_NONE, fit);
+  for (int i = 0; i < ZF_FITS; i++)
+    if (fit[i].error < best.error) best = fit[i];
+  block->a[k] = best.a;
+  block->b[k] = best.b;
+}
+
+/* The largest scale becomes this part of the largest integer. */
+static const float tops[] = {1, 0.97f, 1.03f};
 
 static void search_super(struct block *block, struct zf_scales *best) {
   const struct zf_quantizer *kind = block->kind;
   float a = 0, b = 0, least = INFINITY;
   for (int k = 0; k < block->runs; k++) {
-    zf_block_search(&block->run[k], kind->has_min ? ZF_MIN_BELOW : ZF_MIN_NONE, &block->a[k],
-                    &block->b[k]);
+    search_run(block, k);
     a = fabsf(block->a[k]) > fabsf(a) ? block->a[k] : a;
     b = block->b[k] > b ? block->b[k] : b;
   }
-  float top = (float)(kind->scale_low ? kind->scale_low : kind->scale_high);
+  float most_scale = (float)(kind->scale_low ? kind->scale_low : kind->scale_high);
+  float most_min = (float)(kind->min_high ? kind->min_high : 1);
   *best = (struct zf_scales){0};
-  descend(block, a / top, kind->min_high ? b / (float)kind->min_high : 0, best, &least);
+  for (int i = 0; i < (int)(sizeof tops / sizeof *tops); i++)
+    descend(block, a / (most_scale * tops[i]), b / most_min, best, &least);
 }
 
 /* --- one block --------------------------------------------------------------------------------- */

@@ -59,7 +59,7 @@ struct zf_block_run {
   const float *x, *w; /* values, and the weights of their squared errors */
   int count;          /* a multiple of 8, at most 32 */
   const struct zf_grid *grid;
-  float sum_w, sum_x; /* sum w, sum w x */
+  float sum_w, sum_x, sum_xx; /* sum w, sum w x, sum w x^2 */
 };
 
 /* Sums over a run with levels q nearest to (x + b) / a. */
@@ -73,9 +73,13 @@ void zf_block_begin(struct zf_block_run *run, const float *x, const float *w, in
 void zf_block_snap(const struct zf_block_run *run, float a, float b, float *level);
 void zf_block_measure(const struct zf_block_run *run, float a, float b, struct zf_block_sums *sums);
 
-/* The a and b of the least error that the search meets.  minimum: b is 0 (0), 0 or more (1), or
- * any (2). */
+/* The search's local optima of one run, from the best few starts, in no order; the error of a fit
+ * that was not needed is infinite.  minimum: b is 0, is 0 or more, or is any number. */
+enum { ZF_FITS = 4 };
 enum { ZF_MIN_NONE, ZF_MIN_BELOW, ZF_MIN_ANY };
-float zf_block_search(const struct zf_block_run *run, int minimum, float *a, float *b);
+struct zf_block_fit {
+  float error, a, b;
+};
+void zf_block_search(const struct zf_block_run *run, int minimum, struct zf_block_fit fit[ZF_FITS]);
 
 #endif

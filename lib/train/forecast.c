@@ -48,6 +48,8 @@ int64_t zf_forecast_weights(const struct zf_model *model, enum zf_method method)
   int64_t bytes = 0;
   for (int64_t i = 0; i < model->params.count; i++) {
     const struct zf_param *param = &model->params.param[i];
+    int scales = i >= model->plan.wanted_count && param->origin == ZF_ORIGIN_BASE;
+    if (scales && !methods[method].trains) continue;
     bytes += param->origin == ZF_ORIGIN_ADAPTER ? adapter_bytes(param)
                                                 : base_bytes(model, param, method);
   }
@@ -58,7 +60,7 @@ int64_t zf_forecast_weights(const struct zf_model *model, enum zf_method method)
 static int64_t all_adapters(const struct zf_model *model) {
   int64_t base = model->plan.wanted_count;
   struct zf_params added = {model->params.param + base, model->params.count - base};
-  return zf_params_bytes(&added, 0);
+  return zf_model_has_adapter(model) ? zf_params_bytes(&added, 0) : 0;
 }
 
 int zf_forecast_make(struct zf_forecast *forecast, const struct zf_model *model,

@@ -15,6 +15,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "model/gguf_result.h"
 #include "train/backprop.h"
 #include "train/measure.h"
 #include "train/probe.h"
@@ -364,7 +365,9 @@ int zf_loop_head(const struct train_loop *loop, struct zf_log_head *head) {
   *head = (struct zf_log_head){.zo = settings->zo,
                                .decay = settings->weight_decay,
                                .trained = settings->trained_dtype,
-                               .others = settings->dtype};
+                               .others = settings->dtype,
+                               .blocks = zf_gguf_is_trained(loop->run->model) ? settings->blocks
+                                                                              : ZF_BLOCKS_FROZEN};
   /* A new head, or a head for another problem than config.json says. */
   if (loop->run->model->nnew || loop->run->model->config.problem) {
     head->labels = loop->run->model->config.outputs;

@@ -334,7 +334,8 @@ static int check_branch(const struct train_loop *loop, const struct zf_history *
                     history->path);
   int same = was->zo.probes == now->zo.probes && was->zo.direction == now->zo.direction &&
              was->decay == now->decay && was->trained == now->trained &&
-             was->others == now->others && !strcmp(was->globs, now->globs);
+             was->blocks == now->blocks && was->others == now->others &&
+             !strcmp(was->globs, now->globs);
   if (!same)
     return zf_error(
         ZF_EUSAGE,

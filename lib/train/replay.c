@@ -300,6 +300,7 @@ int zf_replay_open(struct zf_model **out, const char *dir, const struct zf_histo
                                .trained = (enum zf_dtype)history->head.trained,
                                .trainable = globs,
                                .ntrainable = adapts ? 0 : count,
+                               .blocks = (enum zf_blocks)history->head.blocks,
                                .labels = history->head.labels,
                                .problem = (enum zf_problem)history->head.problem,
                                .head_seed = history->head.head_seed};

@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/cpu.h"
 #include "base/err.h"
+#include "model/gguf_result.h"
 #include "peft/adapter.h"
 #include "train/backprop.h"
 #include "train/probe.h"
@@ -70,6 +71,8 @@ static struct zf_model_opts model_opts(const struct zf_run *run, const struct ru
                                .trained = (enum zf_dtype)settings->trained_dtype,
                                .trainable = train ? settings->trainable : NULL,
                                .ntrainable = train ? settings->ntrainable : 0,
+                               .blocks = settings->method == ZF_METHOD_MEZO ? settings->blocks
+                                                                            : ZF_BLOCKS_FROZEN,
                                .shapes = from->shapes};
   if (settings->ntrain && settings->train[0].spec.type == ZF_TASK_LABELS && run->data.train) {
     opts.labels = settings->train[0].spec.noptions;
@@ -79,12 +82,28 @@ static struct zf_model_opts model_opts(const struct zf_run *run, const struct ru
   return opts;
 }
 
+/* Only zeroth-order steps train a GGUF file itself. */
+static int check_file(const struct zf_run *run, const char *dir) {
+  const struct zf_settings *settings = &run->settings;
+  int gguf = zf_is_gguf_path(dir) && !zf_is_dir(dir), adapts = settings->adapter.word != NULL;
+  if (settings->blocks_given && (!gguf || adapts))
+    return zf_conf_error(run->conf, "train_blocks", "'train_blocks' has no effect: %s",
+                         adapts ? "an adapter is trained" : "base_model is no GGUF file");
+  if (adapts || !gguf) return 0;
+  if (settings->method != ZF_METHOD_MEZO) return zf_model_trainable(dir);
+  const char *saved = zf_conf_str(run->conf, "save_dtype");
+  if (saved && strcmp(saved, "auto") != 0)
+    return zf_conf_error(run->conf, "save_dtype",
+                         "'save_dtype' has no effect: the tensors of a GGUF file keep their types");
+  return 0;
+}
+
 /* Opens data and model of the directory `dir`. */
 static int open_parts(struct zf_run *run, const char *dir, const struct run_source *from) {
   struct zf_config config;
   int rc, train = (from->want & ZF_WANT_TRAIN) && zf_method_info(run->settings.method)->trains;
   int adapts = run->settings.adapter.word != NULL;
-  if (train && !adapts && (rc = zf_model_trainable(dir))) return rc;
+  if (train && (rc = check_file(run, dir))) return rc;
   if ((rc = zf_config_load(&config, dir))) return rc;
   if ((rc = resolve_labels(run, &config))) return rc;
   if ((rc = open_data(run, dir, &config, from))) return rc;
@@ -186,6 +205,8 @@ static int forecast_for(struct zf_forecast *forecast, const struct zf_run *run,
 int zf_run_forecast(struct zf_forecast *forecast, const struct zf_run *run, enum zf_method method,
                     int checkpoint) {
   struct zf_forecast bound;
+  if (zf_method_info(method)->rule >= 0 && zf_gguf_is_trained(run->model))
+    return zf_model_trainable(run->model->dir);
   int rc = forecast_for(&bound, run, method, checkpoint, NULL);
   if (rc) return rc;
   if ((rc = forecast_for(forecast, run, method, checkpoint, &run->load))) return rc;

@@ -64,7 +64,8 @@ void zf_run_free(struct zf_run *run); /* takes NULL */
 /* The directory in output_dir that holds the adapter with which a run began; the caller frees it. */
 char *zf_run_adapter_start(const char *output_dir);
 
-/* The memory forecast of `method` with this run's model, data and batch. */
+/* The memory forecast of `method` with this run's model, data and batch.  ZF_EUSAGE: the method cannot train
+ * the GGUF file that the run trains. */
 int zf_run_forecast(struct zf_forecast *forecast, const struct zf_run *run, enum zf_method method,
                     int checkpoint);
 
@@ -96,9 +97,14 @@ int zf_run_evaluate(struct zf_metrics *metrics, struct zf_run *run,
                     const struct zf_dataset *dataset, int (*stopped)(void *ctx), void *ctx);
 
 /* Saves what the run changes to the directory `dir`: the adapter, or the whole model with its weights
- * in `dtype` (zf_model_save). */
+ * in `dtype` (zf_model_save), or, of a GGUF base, model.gguf. */
 int zf_run_save(const struct zf_run *run, const char *dir, int dtype, const char *const *metadata,
                 int64_t nmetadata);
+
+/* Saves it as a checkpoint from which the run reads exactly these weights again.  Of a GGUF base these are
+ * the trained values alone; zf_run_save writes the file. */
+int zf_run_checkpoint(const struct zf_run *run, const char *dir, const char *const *metadata,
+                      int64_t nmetadata);
 
 /* The update of the step with run->estimate. */
 void zf_run_update(struct zf_run *run, int64_t step, double lr);

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/file.h"
+#include "model/gguf_result.h"
 #include "peft/adapter.h"
 #include "train/run_internal.h"
 
@@ -136,8 +137,33 @@ int zf_run_open_adapter(struct zf_run *run, int train, int resume, int shapes) {
   return rc || !train ? rc : check_trained(run);
 }
 
+/* The path of a file in `dir`, which is created. */
+static int file_in(char **path, const char *dir, const char *name) {
+  *path = zf_path_join(dir, name);
+  return *path ? zf_mkdirs(dir) : ZF_ENOMEM;
+}
+
+int zf_run_checkpoint(const struct zf_run *run, const char *dir, const char *const *metadata,
+                      int64_t nmetadata) {
+  char *path = NULL;
+  if (!zf_gguf_is_trained(run->model)) return zf_run_save(run, dir, -1, metadata, nmetadata);
+  int rc = file_in(&path, dir, "model.safetensors");
+  if (!rc) rc = zf_model_save_trained(run->model, path, metadata, nmetadata);
+  free(path);
+  return rc;
+}
+
+static int save_gguf(const struct zf_run *run, const char *dir) {
+  char *path = NULL;
+  int rc = file_in(&path, dir, "model.gguf");
+  if (!rc) rc = zf_gguf_save(run->model, path);
+  free(path);
+  return rc;
+}
+
 int zf_run_save(const struct zf_run *run, const char *dir, int dtype, const char *const *metadata,
                 int64_t nmetadata) {
+  if (zf_gguf_is_trained(run->model)) return save_gguf(run, dir);
   if (!run->adapter) return zf_model_save(run->model, dir, dtype, metadata, nmetadata);
   int rc = zf_model_finite(run->model, dir);
   return rc ? rc : zf_adapter_file_write_peft(run->adapter, dir, metadata, nmetadata);

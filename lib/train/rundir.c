@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/file.h"
 #include "fmt/json.h"
+#include "model/gguf_result.h"
 #include "train/run_config.h"
 #include "train/states.h"
 
@@ -44,7 +45,8 @@ static const char *const run_files[] = {"run.json",
                                         "model.safetensors",
                                         "adapter_model.safetensors",
                                         "adapter_config.json",
-                                        "model.gguf"};
+                                        "model.gguf",
+                                        "export.gguf"};
 enum { RUN_FILES = sizeof run_files / sizeof *run_files };
 
 /* A file that a run writes into its directory. */
@@ -285,13 +287,18 @@ static int write_adapter(const struct zf_rundir *dir, const struct zf_run *run) 
   return rc;
 }
 
+/* The files beside the weights of the result; a GGUF file holds all of them itself. */
+static int write_sidecars(const struct zf_rundir *dir, const struct zf_run *run) {
+  if (run->adapter) return write_adapter(dir, run);
+  if (zf_gguf_is_trained(run->model)) return 0;
+  return zf_model_save_sidecars(run->model, dir->path, run->settings.save_dtype);
+}
+
 /* Writes the files that a run starts with, and opens metrics.jsonl. */
 static int write_start(struct zf_rundir *dir, const struct zf_run *run) {
   int rc;
   if ((rc = zf_run_config_write(run->conf, dir->path))) return rc;
-  rc = run->adapter ? write_adapter(dir, run)
-                    : zf_model_save_sidecars(run->model, dir->path, run->settings.save_dtype);
-  if (rc) return rc;
+  if ((rc = write_sidecars(dir, run))) return rc;
   return open_metrics(dir);
 }
 
@@ -415,7 +422,7 @@ int zf_rundir_checkpoint(const struct zf_rundir *dir, const struct zf_run *run, 
   struct zf_provenance_text text;
   zf_provenance_pairs(&text, provenance);
   int rc = tmp && path && parent ? zf_state_remove_dir(tmp) : ZF_ENOMEM;
-  if (!rc) rc = zf_run_save(run, tmp, -1, text.pair, ZF_PROVENANCE_PAIRS);
+  if (!rc) rc = zf_run_checkpoint(run, tmp, text.pair, ZF_PROVENANCE_PAIRS);
   if (!rc) rc = zf_state_replace_dir(tmp, path);
   if (!rc) rc = zf_sync_dir(parent);
   if (rc && tmp) {

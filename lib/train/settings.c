@@ -29,7 +29,7 @@ const struct zf_conf_key zf_train_keys[] = {
     {"save_dtype", ZF_CONF_ENUM, "auto", "dtype of the saved model; auto: as trained",
      .choices = "auto|f32|f16|bf16", .may_change = 1},
     {"export", ZF_CONF_ENUM, "none",
-     "beside the result: gguf, the file OUT/model.gguf for llama.cpp", .choices = "none|gguf",
+     "beside the result: gguf, the file OUT/export.gguf for llama.cpp", .choices = "none|gguf",
      .may_change = 1},
     {"export_type", ZF_CONF_ENUM, "auto", "type of the exported matrices; auto: as stored",
      .choices = "auto|f32|f16|bf16|q8_0|q4_0|q4_1|q5_0|q5_1|q2_k|q3_k|q4_k|q5_k|q6_k|iq4_nl",
@@ -41,6 +41,11 @@ const struct zf_conf_key zf_train_keys[] = {
      .also = "bf16|fp16|tf32|mixed_precision|precision"},
     {"trainable", ZF_CONF_STRS, "*", "globs over tensor names: which parameters train",
      .also = "trainable_parameters|unfrozen_parameters|trainable_params|trainable_modules"},
+    {"train_blocks", ZF_CONF_ENUM, NULL,
+     "a GGUF base: of the matrices in blocks that 'trainable' names, train the scales, or, in "
+     "Q8_0, the "
+     "integers (scales)",
+     .choices = "scales|integers"},
     {"threads", ZF_CONF_INT, "auto", "auto: physical cores, or one while that is faster", .min = 1,
      .max = 1024, .choices = "auto", .may_change = 1, .also = "num_threads|n_threads|num_proc"},
     {"memory_limit", ZF_CONF_BYTES, NULL, "refuse to start when the forecast is above (8G, 512M)",
@@ -419,6 +424,10 @@ int zf_settings_fill_step(struct zf_settings *settings, const struct zf_conf *co
     settings->trained_dtype = settings->dtype < 0 ? ZF_F32 : settings->dtype;
   settings->compute = compute_of(conf);
   settings->ntrainable = zf_conf_strs(conf, "trainable", &settings->trainable);
+  settings->blocks_given = zf_conf_has(conf, "train_blocks");
+  settings->blocks = ZF_BLOCKS_SCALES;
+  if (settings->blocks_given && zf_settings_choice(conf, "train_blocks", "scales|integers"))
+    settings->blocks = ZF_BLOCKS_INTEGERS;
   settings->threads = (int)zf_conf_int(conf, "threads", 0);
   settings->memory_limit = zf_conf_bytes(conf, "memory_limit", 0);
   settings->sequence_len = zf_conf_int(conf, "sequence_len", 0);

@@ -53,6 +53,8 @@ struct zf_settings {
   int trained_dtype;     /* enum zf_dtype; auto is resolved */
   const char *const *trainable;
   int64_t ntrainable;
+  enum zf_blocks blocks;   /* what of a GGUF base is trained */
+  int blocks_given;        /* the key is set: an error where nothing reads it */
   enum zf_compute compute; /* auto is resolved */
   int threads;             /* 0: auto */
   int64_t memory_limit;    /* bytes; 0: none */

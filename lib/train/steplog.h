@@ -13,7 +13,8 @@
  *  72 16  hash of the base weights as held (XXH3-128, big-endian digest): names, dtypes, values
  *  88 16  hash of the data files    104 16  hash of the settings a run keeps (conf.h: `later`)
  * 120 16  hash of the tokenizer files
- * 136  8  dtype that trained weights are held in, zero-padded text
+ * 136  8  dtype that trained weights are held in, zero-padded text; "scales" or "integers": the base is a
+ *         GGUF file that is trained itself (model.h, enum zf_blocks), other trained weights are f32
  * 144  8  dtype of the others; empty: the file's
  * 152  4  bytes of the text that follows
  * 156     globs over tensor names that choose the trained parameters, one a line; zeros up to H - 4,
@@ -92,6 +93,7 @@ struct zf_log_head {
   char kernels[17];
   char base[33], data[33], config[33], tok[33]; /* hex */
   int trained, others; /* enum zf_dtype of trained weights, of the rest; others -1: as stored */
+  int blocks;          /* enum zf_blocks of a GGUF base that is trained itself */
   int64_t labels;      /* of a new head; 0: the base's head is used */
   int problem;         /* enum zf_problem, with labels */
   uint64_t head_seed;

@@ -58,6 +58,26 @@ static int get_dtype(const unsigned char *bytes) {
   return name[0] ? -2 : -1;
 }
 
+static const char *const block_words[] = {
+    [ZF_BLOCKS_FROZEN] = "", [ZF_BLOCKS_SCALES] = "scales", [ZF_BLOCKS_INTEGERS] = "integers"};
+
+static void put_trained(unsigned char *bytes, const struct zf_log_head *head) {
+  const char *word = block_words[head->blocks];
+  put_dtype(bytes, head->trained);
+  if (head->blocks) memcpy(bytes, word, strlen(word));
+}
+
+static void get_trained(struct zf_log_head *head, const unsigned char *bytes) {
+  char word[9] = {0};
+  memcpy(word, bytes, 8);
+  head->trained = get_dtype(bytes);
+  for (int i = ZF_BLOCKS_SCALES; i <= ZF_BLOCKS_INTEGERS; i++) {
+    if (strcmp(word, block_words[i]) != 0) continue;
+    head->blocks = i;
+    head->trained = ZF_F32;
+  }
+}
+
 static void put_rule(unsigned char *bytes, const struct zf_zo *zo) {
   put(bytes, (uint64_t)zo->examples, 8);
   put(bytes + 8, (uint64_t)zo->rule, 4);
@@ -96,7 +116,7 @@ uint32_t zf_log_make_head(unsigned char *bytes, const struct zf_log_head *head) 
   put_hex(bytes + 88, head->data);
   put_hex(bytes + 104, head->config);
   put_hex(bytes + 120, head->tok);
-  put_dtype(bytes + 136, head->trained);
+  put_trained(bytes + 136, head);
   put_dtype(bytes + 144, head->others);
   put(bytes + 152, strlen(head->globs), 4);
   memcpy(bytes + ZF_LOG_TEXT, head->globs, strlen(head->globs));
@@ -220,7 +240,7 @@ int zf_log_read_fields(struct zf_log_head *head, const unsigned char *data, size
   get_hex(head->data, data + 88);
   get_hex(head->config, data + 104);
   get_hex(head->tok, data + 120);
-  head->trained = get_dtype(data + 136);
+  get_trained(head, data + 136);
   head->others = get_dtype(data + 144);
   bytes.pos = 152;
   zf_bytes_u32(&bytes, &text_len);

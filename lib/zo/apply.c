@@ -185,10 +185,9 @@ static void add_product(const struct zf_param *param, const struct zf_update_ste
                         const float *right, int64_t rank, float *space) {
   int64_t rows = param->shape[0], columns = param->count / rows;
   float *values = space, *part = values + ROWS * columns;
-  size_t size = zf_dtype_info(param->type)->size;
   for (int64_t row = 0; row < rows; row += ROWS) {
     int64_t count = zf_min64(rows - row, ROWS), first = row * columns, all = count * columns;
-    char *stored = (char *)param->data + (size_t)first * size;
+    char *stored = (char *)param->data + zf_dtype_bytes(param->type, first);
     float *w = param->type == ZF_F32 ? (float *)(void *)stored : values;
     if (w == values) zf_expand(w, stored, param->type, all);
     if (step->decay != 0.0f)
@@ -204,10 +203,9 @@ static void add_product(const struct zf_param *param, const struct zf_update_ste
 static void add_elements(const struct zf_param *param, const struct zf_update_step *step,
                          const float *change) {
   float values[TILE];
-  size_t size = zf_dtype_info(param->type)->size;
   for (int64_t first = 0; first < param->count; first += TILE) {
     int64_t count = zf_min64(param->count - first, TILE);
-    char *stored = (char *)param->data + (size_t)first * size;
+    char *stored = (char *)param->data + zf_dtype_bytes(param->type, first);
     float *w = param->type == ZF_F32 ? (float *)(void *)stored : values;
     if (w == values) zf_expand(w, stored, param->type, count);
     for (int64_t i = 0; i < count; i++) {
@@ -371,7 +369,12 @@ int zf_zo_prepare(struct zf_params *params, const struct zf_zo *zo) {
   const struct zf_direction *direction = zf_directions[zo->form];
   for (int64_t i = 0; i < params->count; i++) {
     const struct zf_param *param = &params->param[i];
-    if (direction->base_only && param->trained && param->origin != ZF_ORIGIN_BASE)
+    if (!direction->base_only || !param->trained) continue;
+    if (param->zero_start && param->origin == ZF_ORIGIN_BASE)
+      return zf_error(ZF_EUSAGE,
+                      "%s: '%s' are changes, which begin as 0: such directions need weights",
+                      direction->name, param->name);
+    if (param->origin != ZF_ORIGIN_BASE)
       return zf_error(ZF_EUSAGE,
                       "%s: '%s' is an adapter's: such directions need the base's weights",
                       direction->name, param->name);

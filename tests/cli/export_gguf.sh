@@ -117,9 +117,9 @@ check "template, in the file" grep -qa 'tokenizer.chat_template.*for m in messag
 # A run that exports its result, and one whose model no GGUF file holds.
 check "run with export" "$ZOFT" train configs/demo.yaml output_dir="$T/run2" export=gguf export_type=f32 \
   max_steps=2 load_best_model_at_end=false -q >/dev/null 2>&1
-check "run with export, the file" scores "$T/run2/model.gguf" >"$T/a.json"
+check "run with export, the file" scores "$T/run2/export.gguf" >"$T/a.json"
 check "run with export, resumed" "$ZOFT" train "$T/run2/config.yaml" --resume max_steps=3 -q >/dev/null 2>&1
-scores "$T/run2/model.gguf" | cmp -s - "$T/a.json"
+scores "$T/run2/export.gguf" | cmp -s - "$T/a.json"
 check "run with export, replaced" [ $? = 1 ]
 O=$T/opt
 cat >"$T/opt.json" <<'END'

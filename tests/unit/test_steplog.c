@@ -87,7 +87,30 @@ static void check_head(const struct zf_log_head *a, const struct zf_log_head *b)
   ck_assert_str_eq(a->globs, b->globs);
   ck_assert_int_eq(a->trained, b->trained);
   ck_assert_int_eq(a->others, b->others);
+  ck_assert_int_eq(a->blocks, b->blocks);
 }
+
+/* The word at byte 136 says what of a GGUF base was trained; another word is refused. */
+START_TEST(test_blocks) {
+  static const char *const words[] = {"f24", "scales", "integers"};
+  const char *path = tmp_path("blocks.log");
+  struct zf_log_head want = a_head(1), head;
+  struct zf_log_reader *reader;
+  struct zf_log *log;
+  char *bytes, word[9] = {0};
+  want.blocks = _i;
+  if (_i) want.trained = ZF_F32;
+  ck_ok(zf_log_create(&log, path, &want));
+  ck_ok(zf_log_close(log));
+  ck_ok(zf_read_file(&bytes, NULL, path, 1 << 20));
+  memcpy(word, bytes + 136, 8);
+  ck_assert_str_eq(word, words[_i]);
+  free(bytes);
+  ck_ok(zf_log_open(&reader, path, &head));
+  check_head(&want, &head);
+  zf_log_reader_free(reader);
+}
+END_TEST
 
 START_TEST(test_round_trip) {
   static const int probes[] = {1, 3, ZF_ZO_MAXPROBES};
@@ -644,6 +667,7 @@ int main(void) {
   TCase *t = tcase_create("steplog");
   begin_kernels();
   tcase_set_timeout(t, 120);
+  tcase_add_loop_test(t, test_blocks, 0, 3);
   tcase_add_loop_test(t, test_round_trip, 0, 3);
   tcase_add_test(t, test_new_head);
   tcase_add_test(t, test_size);
