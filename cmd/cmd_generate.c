@@ -184,10 +184,11 @@ static void print_json(const struct zf_text *text, const struct generate_job *jo
     zf_buf_printf(&buf, "%s%d", i ? ", " : "", text->ids.id[i]);
   zf_buf_printf(&buf,
                 "], \"prompt_tokens\": %lld, \"new_tokens\": %lld, \"finish\": \"%s\", "
-                "\"tokens_per_s\": %.1f}\n",
+                "\"tokens_per_s\": %.1f, \"peak_rss_bytes\": %lld}\n",
                 (long long)text->prompt_len, (long long)(text->ids.count - text->prompt_len),
                 zf_finish_name(text->finish),
-                (double)(text->ids.count - text->prompt_len) / (zf_now() - job->start));
+                (double)(text->ids.count - text->prompt_len) / (zf_now() - job->start),
+                (long long)zf_peak_rss());
   fputs(buf.data, job->out);
   zf_buf_free(&buf);
 }

@@ -119,11 +119,15 @@ static struct zf_quantization quantization(struct quantize_job *job) {
                                   .ctx = common};
 }
 
-/* Bytes of the weights that are asked for.  Keys and the tokenizer come on top of them. */
+/* Bytes of the weights that are asked for.  Of a file's size, 64 bytes a token are left for the tokenizer:
+ * its text, score and type, and merges. */
 static int wanted_bytes(int64_t *bytes, const struct quantize_job *job) {
-  int64_t values = zf_params_count(&job->common.model->params, 0);
-  *bytes = (int64_t)(bits_per_weight / 8 * (double)values);
-  return size_word ? zc_bytes(bytes, "size", size_word) : 0;
+  const struct zf_model *model = job->common.model;
+  *bytes = (int64_t)(bits_per_weight / 8 * (double)zf_params_count(&model->params, 0));
+  if (!size_word) return 0;
+  int rc = zc_bytes(bytes, "size", size_word);
+  *bytes -= 64 * model->config.vocab;
+  return rc;
 }
 
 static int assign_types(struct quantize_job *job) {

@@ -12,13 +12,13 @@
 
 extern const struct zc_command zc_train, zc_tune, zc_eval, zc_predict, zc_score, zc_generate,
     zc_chat, zc_tokenize, zc_inspect, zc_validate, zc_data, zc_plan, zc_init, zc_bench, zc_env,
-    zc_replay, zc_apply, zc_log, zc_export, zc_merge, zc_compare, zc_quantize, zc_prune;
+    zc_replay, zc_apply, zc_log, zc_export, zc_merge, zc_compare, zc_quantize, zc_prune, zc_shrink;
 
 const struct zc_command *const zc_commands[] = {
-    &zc_train,    &zc_tune,   &zc_eval,    &zc_predict, &zc_score,    &zc_generate,
-    &zc_chat,     &zc_replay, &zc_apply,   &zc_log,     &zc_tokenize, &zc_inspect,
-    &zc_validate, &zc_data,   &zc_plan,    &zc_merge,   &zc_init,     &zc_export,
-    &zc_quantize, &zc_prune,  &zc_compare, &zc_bench,   &zc_env,      NULL,
+    &zc_train,   &zc_tune,  &zc_eval, &zc_predict,  &zc_score,    &zc_generate, &zc_chat,
+    &zc_replay,  &zc_apply, &zc_log,  &zc_tokenize, &zc_inspect,  &zc_validate, &zc_data,
+    &zc_plan,    &zc_merge, &zc_init, &zc_export,   &zc_quantize, &zc_prune,    &zc_shrink,
+    &zc_compare, &zc_bench, &zc_env,  NULL,
 };
 
 static void usage(void) {

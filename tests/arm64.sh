@@ -23,7 +23,7 @@ for src in lib/base/*.c lib/tensor/dtype.c lib/rng/*.c lib/kern/*.c lib/kern/arm
   $cc $flags $isa -c -o "$obj" "$src"
   lib="$lib $obj"
 done
-for test in test_kern test_drivers; do
+for test in test_kern test_drivers test_block_scales test_directions; do
   # shellcheck disable=SC2086
   $cc $flags -o "$dir/$test" "tests/kern/$test.c" $lib \
     -L"$dir/root/usr/lib/$triple" -lsleef -lxxhash -lm -lpthread

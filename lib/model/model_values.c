@@ -154,10 +154,9 @@ int zf_model_reload(struct zf_model *model, const struct zf_st *from) {
                       "%s: tensor '%s': expected %lld elements in %s, as the run saved them",
                       from->path[0], param->name, (long long)param->count,
                       zf_dtype_info(zf_dtype_saved(param->type))->name);
-    if (param->type >= ZF_DTYPES)
-      memcpy(param->data, tensor->data, tensor->bytes);
-    else
-      read_tensor(param, from, tensor);
+    struct zf_st_tensor stored = *tensor;
+    if (param->type >= ZF_DTYPES) stored.type = (int)param->type; /* its bytes */
+    read_tensor(param, from, &stored);
     int rc = reload_state(param, from);
     if (rc) return rc;
   }

@@ -41,15 +41,15 @@ int zf_blocks_check(const struct zf_model *model, const struct zf_model_opts *op
 int zf_blocks_check_tensor(const struct zf_model *model, const struct zf_param *param,
                            const struct zf_model_opts *opts) {
   const struct zf_dtype_info *info = zf_dtype_info(param->type);
-  if (param->transposed)
+  if (zf_model_change(model, param->name).transposed)
     return zf_error(ZF_EUSAGE,
-                    "%s: tensor '%s': matrices of this architecture cannot be trained in a "
-                    "GGUF file, which holds them transposed",
+                    "%s: tensor '%s' is stored the other way round and cannot be trained: leave it "
+                    "out by 'trainable', train an adapter, or write the file as a model directory",
                     model->dir, param->name);
   if (!in_blocks(param->type)) return 0;
   if (param->ndim != 2)
-    return zf_error(ZF_EUSAGE, "%s: tensor '%s': only matrices in blocks can be trained",
-                    model->dir, param->name);
+    return zf_error(ZF_EUSAGE, "%s: tensor '%s' is a vector in %s: leave it out by 'trainable'",
+                    model->dir, param->name, info->name);
   if (opts->blocks == ZF_BLOCKS_SCALES || param->type == ZF_Q8_0) return 0;
   return zf_error(ZF_EUSAGE,
                   "%s: tensor '%s' is in %s: train_blocks integers trains q8_0 alone (leave it out "

@@ -66,10 +66,9 @@ static void search_single(const struct block *block, struct zf_scales *best) {
   zf_block_search(&block->run[0], block->kind->has_min ? ZF_MIN_ANY : ZF_MIN_NONE, fit);
   for (int i = 0; i < ZF_FITS; i++) {
     struct zf_scales v = {.d = as_half(block, fit[i].a), .dmin = as_half(block, fit[i].b)};
-    struct zf_block_sums sums;
-    zf_block_measure(&block->run[0], v.d, v.dmin, &sums);
-    if (!(sums.error < least)) continue;
-    least = sums.error;
+    float error = zf_block_error(&block->run[0], v.d, v.dmin);
+    if (!(error < least)) continue;
+    least = error;
     *best = v;
   }
 }
@@ -88,8 +87,7 @@ static float quotient(float value, float unit) {
 
 /* Sets s and m of run k: the best of the integers around the wanted ones.  A larger scale with a
  * smaller minimum, and the reverse, are left out: one end of the run would move by both. */
-static float assign_run(const struct block *block, int k, struct zf_scales *v,
-                        struct zf_block_sums *sums) {
+static void assign_run(const struct block *block, int k, struct zf_scales *v) {
   const struct zf_quantizer *kind = block->kind;
   int s0 = nearest_within(quotient(block->a[k], v->d), kind->scale_low, kind->scale_high);
   int m0 = nearest_within(quotient(block->b[k], v->dmin), 0, kind->min_high);
@@ -98,20 +96,21 @@ static float assign_run(const struct block *block, int k, struct zf_scales *v,
     for (int m = m0 - 1; m <= m0 + 1; m++) {
       if (s < kind->scale_low || s > kind->scale_high || m < 0 || m > kind->min_high) continue;
       if ((s - s0) * (m - m0) < 0) continue;
-      struct zf_block_sums here;
-      zf_block_measure(&block->run[k], v->d * (float)s, v->dmin * (float)m, &here);
-      if (!(here.error < best)) continue;
-      best = here.error;
-      *sums = here;
+      float error = zf_block_error(&block->run[k], v->d * (float)s, v->dmin * (float)m);
+      if (!(error < best)) continue;
+      best = error;
       v->s[k] = s;
       v->m[k] = m;
     }
-  return best;
 }
 
 static float assign(const struct block *block, struct zf_scales *v, struct zf_block_sums *sums) {
   float error = 0;
-  for (int k = 0; k < block->runs; k++) error += assign_run(block, k, v, &sums[k]);
+  for (int k = 0; k < block->runs; k++) {
+    assign_run(block, k, v);
+    zf_block_measure(&block->run[k], v->d * (float)v->s[k], v->dmin * (float)v->m[k], &sums[k]);
+    error += sums[k].error;
+  }
   return error;
 }
 
@@ -151,7 +150,10 @@ static void descend(const struct block *block, float d, float dmin, struct zf_sc
     }
     if (!(error < last)) return;
     last = error;
+    d = v.d;
+    dmin = v.dmin;
     refit_units(block, &v, sums);
+    if (v.d == d && v.dmin == dmin) return;
   }
 }
 

@@ -71,6 +71,7 @@ struct zf_block_sums {
 void zf_block_begin(struct zf_block_run *run, const float *x, const float *w, int count,
                     const struct zf_grid *grid);
 void zf_block_snap(const struct zf_block_run *run, float a, float b, float *level);
+float zf_block_error(const struct zf_block_run *run, float a, float b); /* the error alone */
 void zf_block_measure(const struct zf_block_run *run, float a, float b, struct zf_block_sums *sums);
 
 /* The search's local optima of one run, from the best few starts, in no order; the error of a fit

@@ -110,8 +110,7 @@ void zf_block_measure(const struct zf_block_run *run, float a, float b, struct z
       (struct zf_block_sums){sum_of(sums.error), sum_of(sums.q), sum_of(sums.qq), sum_of(sums.xq)};
 }
 
-/* The error alone, as zf_block_measure has it. */
-static float error_at(const struct zf_block_run *run, float a, float b) {
+float zf_block_error(const struct zf_block_run *run, float a, float b) {
   float error[LANES] = {0}, inverse = inverse_of(a);
   for (int i = 0; i < run->count; i += LANES) {
     float level[LANES];
@@ -146,7 +145,7 @@ struct search {
 };
 
 static void consider(struct search *search, float a, float b) {
-  struct zf_block_fit next = {error_at(search->run, a, b), a, b};
+  struct zf_block_fit next = {zf_block_error(search->run, a, b), a, b};
   for (int i = 0; i < ZF_FITS; i++) {
     struct zf_block_fit *old = &search->kept[i];
     if (!(next.error < old->error)) continue;

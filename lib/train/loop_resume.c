@@ -339,8 +339,8 @@ static int check_branch(const struct train_loop *loop, const struct zf_history *
   if (!same)
     return zf_error(
         ZF_EUSAGE,
-        "%s: a branch keeps zo_probes, zo_direction, weight_decay, trainable, dtype and "
-        "trained_dtype of its run",
+        "%s: a branch keeps zo_probes, zo_direction, weight_decay, trainable, dtype, trained_dtype "
+        "and train_blocks of its run",
         history->path);
   if (was->zo.examples == now->zo.examples && same_method(&was->zo, &now->zo)) return 0;
   return zf_error(ZF_EUSAGE,

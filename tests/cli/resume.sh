@@ -236,7 +236,7 @@ zoft: TMP/whole/steps.log: has 24 steps, not 25
 END
 check "and no directory is left" test ! -e "$T/no"
 case_ "a branch of another kind" 2 "$ZOFT" train "$T/c.yaml" output_dir="$T/no" --fork "$T/whole@5" zo_probes=2 -q <<'END'
-zoft: TMP/whole/steps.log: a branch keeps zo_probes, zo_direction, weight_decay, trainable, dtype and trained_dtype of its run
+zoft: TMP/whole/steps.log: a branch keeps zo_probes, zo_direction, weight_decay, trainable, dtype, trained_dtype and train_blocks of its run
 END
 case_ "a branch in place" 2 "$ZOFT" train "$T/c.yaml" output_dir="$T/whole" overwrite_output_dir=true --fork "$T/whole@5" -q <<'END'
 zoft: command line: a branch needs a directory of its own

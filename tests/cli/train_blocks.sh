@@ -65,6 +65,16 @@ kind mixed-scales
 kind mixed-norms trainable='*norm*'
 kind bytes-scales base_model="$T/bytes.gguf" train_blocks=scales
 kind bytes-integers base_model="$T/bytes.gguf" train_blocks=integers learning_rate=1e-3
+"$ZOFT" train "$T/c.yaml" output_dir="$T/branch" --fork "$T/mixed-scales@6" -q >/dev/null 2>"$T/.err"
+check "a branch of the same settings ends alike" cmp "$T/mixed-scales/model.gguf" "$T/branch/model.gguf"
+case_ "a branch keeps what is trained" 2 "$ZOFT" train "$T/c.yaml" base_model="$T/bytes.gguf" train_blocks=integers output_dir="$T/other" --fork "$T/bytes-scales@6" -q <<'END'
+zoft: TMP/bytes-scales/steps.log: a branch keeps zo_probes, zo_direction, weight_decay, trainable, dtype, trained_dtype and train_blocks of its run
+END
+"$ZOFT" export "$DEMO/model" --to "$T/demo.gguf" --type q4_0 -q
+check "the demo, quantised" "$ZOFT" train configs/demo.yaml base_model="$T/demo.gguf" output_dir="$T/demo" learning_rate=1e-3 max_steps=100 eval_steps=50 num_eval=100 -q >"$T/demo.txt" 2>&1
+check "is learned" grep -q '^test accuracy  *[0-9.]* %  *\(100\|9[0-9]\)\.' "$T/demo.txt"
+check "export of a run" quiet export "$T/demo" --to "$T/demo.f16" --type f16
+check "is a model directory" sh -c "'$ZOFT' inspect '$T/demo.f16' | grep -q 'all wanted tensors present'"
 check "the bases stay as they are" sh -c "cmp '$M' '$T/mixed.gguf' && cmp '$Q' '$T/bytes.gguf'"
 check "a result is as large as its base" sh -c "[ \$(wc -c <'$M') = \$(wc -c <'$T/mixed-scales/model.gguf') ]"
 check "tensors keep their types" sh -c "'$ZOFT' inspect '$M' | grep -c Q4_K >'$T/a' && '$ZOFT' inspect '$T/mixed-scales/model.gguf' | grep -c Q4_K | cmp - '$T/a'"
@@ -103,6 +113,16 @@ END
 bad "directions by the size of weights" zo_form=small <<'END'
 zoft: small: 'model.embed_tokens.weight.scales' are changes, which begin as 0: such directions need weights
 END
+cat >"$T/gpt2.json" <<END
+{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 1024, "n_embd": 32, "n_layer": 1,
+ "n_head": 2, "n_positions": 64, "activation_function": "gelu_new"}
+END
+"$ZOFT" init "$T/gpt2.json" --out "$T/gpt2" --tokenizer "$DEMO/model" -q >/dev/null
+"$ZOFT" export "$T/gpt2" --to "$T/gpt2.gguf" --type q8_0 -q 2>"$T/.err"
+bad "matrices that the file has the other way round" base_model="$T/gpt2.gguf" <<'END'
+zoft: TMP/gpt2.gguf: tensor 'transformer.h.0.attn.c_attn.weight' is stored the other way round and cannot be trained: leave it out by 'trainable', train an adapter, or write the file as a model directory
+END
+check "but its norms" train gpt2.norms base_model="$T/gpt2.gguf" trainable='*ln*' max_steps=2
 case_ "replay has no dtype" 2 "$ZOFT" replay "$T/mixed-scales" --dtype bf16 --out "$T/dtype" <<'END'
 zoft: --dtype has no effect: tensors keep the types of TMP/mixed.gguf
 END
