@@ -42,8 +42,8 @@ static int list_words(const struct zc_export *job, const char *word[65], int64_t
 
 static int attach(struct zc_export *job, const char *const *word, int64_t count) {
   int rc = 0;
-  for (int64_t i = 0; i < count && !rc; i++)
-    rc = zf_adapter_use(job->model, word[i], &job->file[job->count++]);
+  for (int64_t i = 0; i < count; i++)
+    if (!rc) rc = zf_adapter_use(job->model, word[i], &job->file[job->count++]);
   if (!rc && count) rc = zf_merge_new(&job->merge, job->model, job->file, job->count);
   if (!rc && count) job->values = zf_merge_values(job->merge, interrupted, NULL);
   return rc;
@@ -55,8 +55,8 @@ static int open_source(struct zc_export *job) {
   char *base;
   int64_t count;
   int rc = list_words(job, word, &count, &base);
-  for (int64_t i = 0; i < count && !rc && !opts.labels; i++)
-    rc = zf_adapter_labels(&opts.labels, word[i]);
+  for (int64_t i = 0; i < count; i++)
+    if (!rc && !opts.labels) rc = zf_adapter_labels(&opts.labels, word[i]);
   if (!rc) rc = zc_open_model_as(&job->model, &job->tok, base, &opts);
   if (!rc) rc = attach(job, word, count);
   free(base);
@@ -176,7 +176,8 @@ static int move_parts(const char *tmp, const char *to, int64_t parts) {
   size_t stem = strlen(to) - strlen(".gguf");
   const char *slash = strrchr(to, '/'), *name = slash ? slash + 1 : to;
   int rc = 0;
-  for (int64_t i = parts; i >= 1 && !rc; i--) {
+  for (int64_t i = parts; i >= 1; i--) {
+    if (rc) break;
     char *from =
              zf_asprintf("%s/%.*s-%05lld-of-%05lld.gguf", tmp, (int)(stem - (size_t)(name - to)),
                          name, (long long)i, (long long)parts),

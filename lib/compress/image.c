@@ -152,7 +152,8 @@ static int list_tensors(struct zf_image *image, enum zf_dtype matrices) {
   int rc = 0;
   image->tensor = zf_calloc(model->plan.wanted_count + 4, sizeof *image->tensor);
   if (!image->tensor) return ZF_ENOMEM;
-  for (int64_t i = 0; i < model->plan.wanted_count && !rc; i++) rc = list_param(image, i, matrices);
+  for (int64_t i = 0; i < model->plan.wanted_count; i++)
+    if (!rc) rc = list_param(image, i, matrices);
   if (!rc && model->config.tied && zf_gguf_wants_head(image->arch))
     rc = add_head(image, embed_number(model), matrices);
   if (rc) return rc;
@@ -224,7 +225,8 @@ static int set_labels(struct zf_image *image) {
   int rc = zf_json_parse(&config, model->config_text ? model->config_text : "{}",
                          model->config_text ? strlen(model->config_text) : 2, model->dir);
   const json_t *names = json_object_get(config, "id2label");
-  for (int64_t i = 0; i < model->config.outputs && !rc; i++) {
+  for (int64_t i = 0; i < model->config.outputs; i++) {
+    if (rc) break;
     snprintf(number, sizeof number, "%lld", (long long)i);
     json_t *name = json_object_get(names, number);
     if (json_is_string(name)) json_array_append(labels, name);

@@ -165,8 +165,8 @@ static int compare_values(struct image_reader *reader, const struct zf_gguf *ggu
   if (!rc && gguf->st->count != image->count)
     rc = zf_error(ZF_EFAIL, "%s: expected %lld tensors, found %lld", path, (long long)image->count,
                   (long long)gguf->st->count);
-  for (int64_t i = 0; i < image->count && !rc; i++)
-    rc = compare_tensor(reader, zf_st_find(gguf->st, image->tensor[i].name), i, path);
+  for (int64_t i = 0; i < image->count; i++)
+    if (!rc) rc = compare_tensor(reader, zf_st_find(gguf->st, image->tensor[i].name), i, path);
   free(reader->expected);
   free(reader->found);
   return rc;

@@ -29,7 +29,8 @@ static int set_sizes(struct zf_gguf_values *values, const struct zf_gguf_arch *a
                      const struct zf_config *config) {
   const struct zf_family *family = zf_gguf_family(arch);
   int rc = 0;
-  for (const struct zf_gguf_config_key *key = zf_gguf_config_keys; key->gguf && !rc; key++) {
+  for (const struct zf_gguf_config_key *key = zf_gguf_config_keys; key->gguf; key++) {
+    if (rc) break;
     const char *at = (const char *)config + key->value;
     if (!zf_gguf_config_name(key, family)) continue;
     double number =

@@ -209,7 +209,8 @@ static int split_rows(struct zf_st *st, int64_t number) {
 static int rename_all(struct zf_st *st, const struct zf_gguf_arch *arch) {
   int64_t count = st->count;
   int rc = 0;
-  for (int64_t i = 0; i < count && !rc; i++) {
+  for (int64_t i = 0; i < count; i++) {
+    if (rc) break;
     rc = rename_tensor(&st->tensor[i], arch);
     if (!rc && strchr(st->tensor[i].name, '@')) rc = split_rows(st, i);
   }

@@ -163,8 +163,8 @@ static int set_scores(const struct tok_keys *keys) {
   json_t *scores = json_array();
   int rc = score ? 0 : ZF_ENOMEM;
   if (!rc) rc = stored ? score_as_stored(score, keys) : score_by_rank(score, keys);
-  for (int64_t id = 0; id < keys->rows && !rc; id++)
-    json_array_append_new(scores, json_real(score[id]));
+  for (int64_t id = 0; id < keys->rows; id++)
+    if (!rc) json_array_append_new(scores, json_real(score[id]));
   free(score);
   if (!rc) return set(keys, "scores", ZF_GGUF_F32, scores);
   json_decref(scores);
@@ -264,12 +264,13 @@ static int set_ids(const struct tok_keys *keys) {
   static const char *const more[] = {"eot_token_id", "eom_token_id"};
   const struct zf_ids *ends = &keys->tok->end_ids;
   int rc = 0, used = 0;
-  for (int k = 0; k < ZF_SPECIALS && !rc; k++) {
+  for (int k = 0; k < ZF_SPECIALS; k++) {
+    if (rc) break;
     int32_t id = keys->tok->special[k].id;
     if (id >= 0 && id < keys->rows) rc = set(keys, names[k], ZF_GGUF_U32, json_integer(id));
   }
-  for (int64_t i = 0; i < ends->count && !rc && used < 2; i++)
-    if (ends->id[i] != keys->tok->special[ZF_EOS].id && ends->id[i] < keys->rows)
+  for (int64_t i = 0; i < ends->count; i++)
+    if (!rc && used < 2 && ends->id[i] != keys->tok->special[ZF_EOS].id && ends->id[i] < keys->rows)
       rc = set(keys, more[used++], ZF_GGUF_U32, json_integer(ends->id[i]));
   return rc;
 }

@@ -42,6 +42,34 @@ case_ "types of a copy" 0 "$ZOFT" export "$G/llama-q4_k_m.gguf" --to "$T/types.g
 TMP/types.gguf: llama, 467200 parameters in 11 tensors, q4_k, q6_k
 END
 
+# Tokenizers of published checkpoints, a kind each: the file gives the ids of the directory, and its own `pre`.
+HARD=$(printf "It's  3 o'clock, I'LL pay \$1234.5\n\n  caf\303\251 \344\275\240\345\245\275 \360\237\230\200 HTTPServer")
+while read -r checkpoint pre; do
+  dir=tests/golden/published/checkpoints/$checkpoint
+  rm -f "$T/tok.gguf"
+  check "$checkpoint" "$ZOFT" export "$dir" --to "$T/tok.gguf" -q >/dev/null
+  "$ZOFT" tokenize "$dir" "$HARD" --json | sed "s/.*\"ids\": //; s/\].*//" >"$T/a.json"
+  "$ZOFT" tokenize "$T/tok.gguf" "$HARD" --json | sed "s/.*\"ids\": //; s/\].*//" >"$T/b.json"
+  check "$checkpoint, the same ids" cmp "$T/a.json" "$T/b.json"
+  [ "$pre" = - ] && continue # WordPiece has none
+  found=$(strings -n 1 "$T/tok.gguf" | sed -n '/^tokenizer.ggml.pre$/,$p' | sed -n 2,3p | tr -d '\n')
+  check "$checkpoint, $pre" [ "${found#*"$pre"}" != "$found" ]
+done <<'END'
+openai-community/gpt2 gpt-2
+EleutherAI/pythia-70m-deduped olmo
+ibm-granite/granite-3b-code-base gpt-2
+meta-llama/Llama-3.2-1B-Instruct llama-bpe
+microsoft/phi-4 dbrx
+Qwen/Qwen2.5-0.5B-Instruct qwen2
+mistralai/Mistral-Nemo-Instruct-2407 tekken
+microsoft/Phi-4-mini-instruct gpt-4o
+TinyLlama/TinyLlama-1.1B-Chat-v1.0 default
+google/gemma-2b default
+decapoda-research/llama-7b-hf default
+ProsusAI/finbert -
+FacebookAI/roberta-large-mnli gpt-2
+END
+
 # Blocks are made.
 case_ "blocks" 0 "$ZOFT" export "$DEMO/model" --to "$T/q8.gguf" --type q8_0 <<'END'
 TMP/q8.gguf: llama, 266816 parameters in 38 tensors, q8_0, f16
