@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "export_job.h"
 #include "load.h"
 #include "model/gguf_result.h"
 #include "train/backprop.h"
@@ -381,7 +382,8 @@ static int parse_fork(char **log, int64_t *step) {
   return rc;
 }
 
-static int train(struct zf_run *run) {
+/* *finished: the run has its result. */
+static int train(struct zf_run *run, int *finished) {
   struct train_display display = {.run = run};
   struct zf_outcome outcome;
   struct zf_train_events events = {&display, on_step, on_eval, on_message, on_stopped};
@@ -397,12 +399,14 @@ static int train(struct zf_run *run) {
     print_json(run, &outcome);
   else
     print_end(run, &outcome);
+  *finished = !strcmp(outcome.status, "finished") || !strcmp(outcome.status, "stopped early");
   return 0;
 }
 
 static int run_train(const struct zc_args *args) {
   struct zf_conf *conf = NULL;
   struct zf_run *run = NULL;
+  int finished = 0;
   if (args->nword == 0 && args->nset == 0)
     return zf_error(ZF_EUSAGE, "a config file is needed: zoft train CONFIG (see 'zoft train -h')");
   if (resume && fork_from)
@@ -414,10 +418,14 @@ static int run_train(const struct zc_args *args) {
                         &(struct zf_train_events){.message = on_message, .stopped = on_stopped});
   unsigned resumed = resume ? ZF_WANT_RESUMED : 0;
   if (!rc) rc = zf_run_open(&run, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST | resumed);
+  if (!rc) rc = zc_export_check_run(conf, run);
   if (!rc) print_start(run);
-  if (!rc) rc = dry_run ? try_step(run) : train(run);
+  if (!rc) rc = dry_run ? try_step(run) : train(run, &finished);
   if (run) warn_streamed(run);
-  zf_run_free(run);
+  char *dir = !rc && finished ? zf_strdup(run->settings.output_dir) : NULL;
+  zf_run_free(run); /* the export opens the result anew */
+  if (dir) rc = zc_export_run(conf, dir);
+  free(dir);
   zf_conf_free(conf);
   return rc;
 }

@@ -45,7 +45,8 @@ static const char *const run_files[] = {"run.json",
                                         "model.safetensors",
                                         "adapter_model.safetensors",
                                         "adapter_config.json",
-                                        "model.gguf"};
+                                        "model.gguf",
+                                        "export.gguf"};
 enum { RUN_FILES = sizeof run_files / sizeof *run_files };
 
 /* A file that a run writes into its directory. */
