@@ -38,7 +38,9 @@ int zc_compress_open(struct zc_compress *job, const char *source, const char *ou
   if (!rc && job->model->adapters)
     rc =
         zf_error(ZF_EUSAGE, "%s: is an adapter: 'zoft merge' folds it into its base model", source);
+  if (!rc) zf_model_drop_pages(job->model); /* opening read them all, to check the values */
   if (!rc) rc = zc_open_model(&job->reference, &tok, source);
+  if (!rc) zf_model_drop_pages(job->reference);
   zf_tok_free(tok);
   if (!rc) zc_warn_compute(job->model, job->compute);
   if (!rc) rc = open_windows(job);

@@ -315,6 +315,7 @@ static int run_layer(struct zf_cut *cut, const struct zf_cutting *job, struct zf
   if (!rc) rc = zf_walk_layer(walk, number, 1, NULL, NULL, job->tick, job->ctx);
   zf_layer_close(&layer);
   zf_overlay_drop(job->overlay);
+  zf_model_drop_pages(cut->model);
   return rc;
 }
 

@@ -130,6 +130,7 @@ static int run_layer(const struct zf_quantizer *quantizer, const struct zf_quant
     rc = zf_walk_layer(walk, number, 1, NULL, NULL, job->tick, job->ctx);
   zf_layer_close(&layer);
   zf_overlay_drop(job->overlay);
+  zf_model_drop_pages(job->model);
   return rc;
 }
 
