@@ -105,8 +105,8 @@ static int read_count(struct zf_bytes *bytes, uint32_t *out, size_t size, const 
 }
 
 static int read_dat_entry(struct zf_imatrix *imatrix, struct zf_bytes *bytes, const char *path) {
-  uint32_t len, calls, width;
-  const unsigned char *name, *values;
+  uint32_t len = 0, calls = 0, width = 0;
+  const unsigned char *name = NULL, *values = NULL;
   int rc = read_count(bytes, &len, 1, "a name's length of");
   if (!rc) rc = zf_bytes_take(bytes, len, &name);
   if (!rc) rc = zf_bytes_u32(bytes, &calls);
@@ -124,7 +124,7 @@ static int read_dat_entry(struct zf_imatrix *imatrix, struct zf_bytes *bytes, co
 
 static int read_dat(struct zf_imatrix *imatrix, const void *data, size_t len, const char *path) {
   struct zf_bytes bytes = {.data = data, .len = len};
-  uint32_t entries, chunks;
+  uint32_t entries = 0, chunks = 0;
   int rc = read_count(&bytes, &entries, 12, "a number of entries of");
   for (uint32_t i = 0; !rc && i < entries; i++) rc = read_dat_entry(imatrix, &bytes, path);
   if (!rc && bytes.pos < bytes.len) { /* older files end here */
