@@ -29,7 +29,8 @@ static float *random_rows(int64_t rows, int64_t width, uint32_t step) {
   float *x = zf_calloc(rows * width, sizeof *x);
   ck_assert_ptr_nonnull(x);
   fill(x, rows * width, step);
-  for (int64_t i = 0; i < rows; i++) /* neighbours are alike, so that the moments are not diagonal */
+  for (int64_t i = 0; i < rows;
+       i++) /* neighbours are alike, so that the moments are not diagonal */
     for (int64_t j = 1; j < width; j++) x[i * width + j] += 0.7f * x[i * width + j - 1];
   return x;
 }
@@ -127,7 +128,8 @@ static float round_value(void *ctx, int64_t row, int64_t p, float w) {
 }
 
 /* Squared error of (a - b) on rows x. */
-static double output_error(const float *a, const float *b, const float *x, int64_t rows, int64_t n) {
+static double output_error(const float *a, const float *b, const float *x, int64_t rows,
+                           int64_t n) {
   double sum = 0;
   for (int64_t k = 0; k < rows; k++) {
     double dot = 0;
@@ -186,7 +188,8 @@ struct last_input {
   int64_t calls, rows;
 };
 
-static void count_input(void *ctx, const struct zf_op *op, const float *x, int64_t ld, int64_t rows) {
+static void count_input(void *ctx, const struct zf_op *op, const float *x, int64_t ld,
+                        int64_t rows) {
   struct last_input *last = ctx;
   (void)x, (void)ld;
   last->op = op;
@@ -339,7 +342,8 @@ START_TEST(test_cut) {
                            .penalty = 0.01,
                            .columns = model->config.ffn / 2,
                            .groups = heads ? 1 : 0,
-                           .layers = model->config.layers > 1 && !model->config.inverse_layer_scale &&
+                           .layers = model->config.layers > 1 &&
+                                     !model->config.inverse_layer_scale &&
                                      !model->config.post_norm};
   ck_ok(zf_cut_choose(cut, &job));
   ck_ok(zf_cut_save(cut, tok, dir, ZF_F32));
