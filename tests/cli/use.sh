@@ -28,6 +28,10 @@ Commands:
   merge      fold an adapter into its base model
   init       write a model of random weights from a config.json
   export     write a model, run or adapter for other tools: GGUF, safetensors, Ollama, PEFT, MLX
+  quantize   write a model as a GGUF file of fewer bits
+  prune      set weights to zero, or cut parts of a model off
+  shrink     make a model smaller in several ways, measure each, recommend one
+  compare    how far a compressed or tuned model is from a reference
   bench      how fast this machine runs a training step
   env        what this machine and this build are
 
@@ -70,6 +74,10 @@ Commands:
   merge      fold an adapter into its base model
   init       write a model of random weights from a config.json
   export     write a model, run or adapter for other tools: GGUF, safetensors, Ollama, PEFT, MLX
+  quantize   write a model as a GGUF file of fewer bits
+  prune      set weights to zero, or cut parts of a model off
+  shrink     make a model smaller in several ways, measure each, recommend one
+  compare    how far a compressed or tuned model is from a reference
   bench      how fast this machine runs a training step
   env        what this machine and this build are
 
