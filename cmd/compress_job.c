@@ -81,6 +81,14 @@ static int check_windows(struct zf_windows *windows, const struct zc_compress *j
   return zf_windows_new(windows, job->tok, zc_sample_text, strlen(zc_sample_text), length, 1);
 }
 
+/* Between windows nothing of the changed model stays in memory: the reference needs the room. */
+static int compare_tick(void *ctx, int64_t done) {
+  struct zc_compress *job = ctx;
+  struct zc_progress progress = {job->label, job->total, job->start};
+  zf_overlay_drop(job->overlay);
+  return zc_progress_tick(&progress, done);
+}
+
 int zc_compress_compare(struct zc_compress *job) {
   struct zf_windows windows = {0};
   if (zc_compress_options.check && !strcmp(zc_compress_options.check, "none")) return 0;
@@ -90,9 +98,11 @@ int zc_compress_compare(struct zc_compress *job) {
   }
   int rc = check_windows(&windows, job);
   if (!rc) {
-    struct zc_progress progress = {"comparing", windows.count, zf_now()};
+    zc_compress_begin(job, "comparing", windows.count);
+    zf_overlay_drop(job->overlay);
+    zf_model_drop_pages(job->model);
     rc = zf_divergence(&job->divergence, job->reference, job->model, &windows, job->compute,
-                       zc_progress_tick, &progress);
+                       compare_tick, job);
   }
   job->compared = !rc;
   zf_windows_free(&windows);
