@@ -14,7 +14,7 @@
 
 static const char *out_dir, *size_word, *text_file, *check_file, *config, *metric = "accuracy",
                                                                           *compute = "f32";
-static int64_t windows = 64;
+static int64_t windows = 64, repair;
 static int keep;
 
 static const struct zc_opt options[] = {
@@ -25,6 +25,8 @@ static const struct zc_opt options[] = {
      &check_file},
     {"config", 0, ZC_STR, "FILE", "a task, as of zoft eval; its test or dev set decides", &config},
     {"metric", 0, ZC_STR, "NAME", "of the task: accuracy, f1, loss, ... (accuracy)", &metric},
+    {"repair", 0, ZC_INT, "N", "train the best file itself N steps on the task (none)", &repair,
+     .min = 1, .max = ZC_UNBOUNDED},
     {"windows", 0, ZC_INT, "N", "windows of the calibration text at most (64)", &windows, .min = 1,
      .max = ZC_UNBOUNDED},
     {"compute", 0, ZC_STR, "NAME", "products in f32 (default) or bf16", &compute},
@@ -218,9 +220,43 @@ static int measure_all(struct zc_shrink *job) {
   return job->original.path ? zc_shrink_score(job, &job->original, run_command) : ZF_ENOMEM;
 }
 
+/* Trains the scales and norms of the best candidate on the task: one more candidate. */
+static int repair_best(struct zc_shrink *job) {
+  const struct zc_candidate *best = &job->candidate[zc_shrink_best(job)];
+  const char *argv[64] = {"zoft", "train", config};
+  char *how = zf_asprintf("%s, %lld steps", best->label, (long long)repair);
+  char *base = zf_asprintf("base_model=%s", best->path);
+  char *out = zf_asprintf("output_dir=%s/repaired", job->out);
+  char *steps = zf_asprintf("max_steps=%lld", (long long)repair);
+  char *arithmetic = zf_asprintf("compute=%s", compute);
+  struct zc_candidate *repaired = how && base && out && steps && arithmetic
+                                      ? new_candidate(job, "repaired/model", "", how)
+                                      : NULL;
+  int n = 3;
+  for (int i = 0; i < job->sets && n < 50; i++) argv[n++] = job->set[i];
+  argv[n++] = base;
+  argv[n++] = out;
+  argv[n++] = steps;
+  argv[n++] = arithmetic;
+  argv[n++] = "--quiet";
+  argv[n++] = "--json";
+  if (repaired) zc_info("making %s: %s", repaired->path, how);
+  int rc = repaired ? run_command(job, &job->said, argv) : ZF_ENOMEM;
+  if (!rc) {
+    repaired->bytes = zc_file_bytes(repaired->path);
+    rc = measure(job, repaired);
+  }
+  free(how);
+  free(base);
+  free(out);
+  free(steps);
+  free(arithmetic);
+  return rc;
+}
+
 static void remove_others(const struct zc_shrink *job, int best) {
   for (int i = 0; i < job->count && !keep; i++)
-    if (i != best) unlink(job->candidate[i].path);
+    if (i != best && !strstr(job->candidate[i].path, "/repaired/")) unlink(job->candidate[i].path);
 }
 
 /* --- the command --- */
@@ -228,6 +264,8 @@ static void remove_others(const struct zc_shrink *job, int best) {
 static int read_options(struct zc_shrink *job, const struct zc_args *args) {
   if (args->nword != 1 || !out_dir || !size_word || !text_file)
     return zf_error(ZF_EUSAGE, "expected: zoft shrink MODEL --out DIR --size SIZE --text FILE");
+  if (repair && !config)
+    return zf_error(ZF_EUSAGE, "--repair needs --config, the task that is trained");
   if (args->nset && !config)
     return zf_error(ZF_EUSAGE, "'%s': settings need --config", args->set[0]);
   job->source = args->word[0];
@@ -261,6 +299,7 @@ static int run(const struct zc_args *args) {
   if (!rc) rc = read_model(&job);
   if (!rc) rc = make_candidates(&job);
   if (!rc) rc = measure_all(&job);
+  if (!rc && repair) rc = repair_best(&job);
   if (!rc) {
     best = zc_shrink_best(&job);
     remove_others(&job, best);
@@ -283,7 +322,9 @@ const struct zc_command zc_shrink = {
     "--config, scored on a task; the table shows size, memory, speed and quality. The best one "
     "stays "
     "in\n"
-    "DIR: by the task's metric, of equals the one with the least KL divergence.\n\n"
+    "DIR: by the task's metric, of equals the one with the least KL divergence. --repair trains it "
+    "on the\n"
+    "task, its scales and norms, without changing its size.\n\n"
     "Examples:\n"
     "  zoft shrink models/base --out out/small --size 60M --text wiki.txt\n"
     "  zoft shrink out/sst2 --out out/phone --size 3M --text reviews.txt --config "

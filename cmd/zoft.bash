@@ -26,7 +26,7 @@ _zoft() {
     export) options="$options --to --type --dtype --format --adapter --base --shard --verify-with" ;;
     quantize) options="$options --type --bpw --size --method --imatrix --save-imatrix --text --windows --window --check --compute --damp --max-kld" ;;
     prune) options="$options --sparsity --pattern --method --repair --mlp --heads --layers --vocabulary --text --windows --window --check --compute --damp --dtype --max-kld" ;;
-    shrink) options="$options --out --size --text --check --config --metric --windows --compute --keep" ;;
+    shrink) options="$options --out --size --text --check --config --metric --repair --windows --compute --keep" ;;
     compare) options="$options --text --window --windows --compute --max-kld --max-ratio" ;;
     merge) options="$options --adapter --dtype --verify --max-diff" ;;
     data) options="$options --tokenizer --sequence-len --label --number --rows --dev --test --by --seed --out --field" ;;
