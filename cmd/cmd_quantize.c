@@ -2,12 +2,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/cpu.h"
 #include "base/err.h"
+#include "base/file.h"
 #include "base/util.h"
 #include "compress/assign.h"
 #include "compress/image.h"
@@ -192,17 +192,12 @@ static int write_file(struct quantize_job *job) {
 
 /* --- the report --- */
 
-static int64_t file_bytes(const char *path) {
-  struct stat st;
-  return stat(path, &st) ? -1 : (int64_t)st.st_size;
-}
-
 static void report_json(const struct quantize_job *job) {
   struct zf_buf buf = {0};
   zf_buf_puts(&buf, "{\"file\": ");
   zc_json_text(&buf, job->common.out, strlen(job->common.out));
   zf_buf_printf(&buf, ", \"bytes\": %lld, \"bits_per_weight\": %.6g, \"types\": \"%s\"",
-                (long long)file_bytes(job->common.out),
+                (long long)zf_file_size(job->common.out),
                 8 * (double)job->bytes / (double)job->values,
                 job->types.data ? job->types.data : "");
   zc_compress_json(&buf, &job->common);
@@ -217,7 +212,7 @@ static void report(const struct quantize_job *job) {
   }
   printf("%s: %.1f MB, %.2f bits a weight, matrices in %s; read back and compared with what was "
          "quantised\n",
-         job->common.out, (double)file_bytes(job->common.out) / 1e6,
+         job->common.out, (double)zf_file_size(job->common.out) / 1e6,
          8 * (double)job->bytes / (double)job->values, job->types.data ? job->types.data : "?");
   zc_compress_report(&job->common);
 }

@@ -117,7 +117,7 @@ static int climb_down(struct zc_shrink *job, const char *name, const char *about
     zc_info("making %s: %s", candidate->path, candidate->label);
     int rc = quantize(job, base, candidate->path, ladder[i].type, ladder[i].method);
     if (rc) return rc;
-    candidate->bytes = zc_file_bytes(candidate->path);
+    candidate->bytes = zf_file_size(candidate->path);
     if (candidate->bytes <= job->size) return 0;
     unlink(candidate->path);
     zc_candidate_free(candidate);
@@ -139,7 +139,7 @@ static int add_mixed(struct zc_shrink *job) {
     job->count--;
     return 0;
   }
-  if (!rc) candidate->bytes = zc_file_bytes(candidate->path);
+  if (!rc) candidate->bytes = zf_file_size(candidate->path);
   return rc;
 }
 
@@ -243,7 +243,7 @@ static int repair_best(struct zc_shrink *job) {
   if (repaired) zc_info("making %s: %s", repaired->path, how);
   int rc = repaired ? run_command(job, &job->said, argv) : ZF_ENOMEM;
   if (!rc) {
-    repaired->bytes = zc_file_bytes(repaired->path);
+    repaired->bytes = zf_file_size(repaired->path);
     rc = measure(job, repaired);
   }
   free(how);

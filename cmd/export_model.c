@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -74,11 +73,6 @@ int zc_export_image(struct zf_image **image, const struct zc_export *job) {
   return job->values && job->values->own_head ? zf_image_untie(*image) : 0;
 }
 
-static int64_t file_bytes(const char *path) {
-  struct stat st;
-  return stat(path, &st) ? -1 : (int64_t)st.st_size;
-}
-
 int zc_export_gguf(struct zc_export *job, const char *path) {
   struct zf_image *image = NULL;
   struct zf_buf types = {0};
@@ -88,7 +82,7 @@ int zc_export_gguf(struct zc_export *job, const char *path) {
     zf_image_list_types(image, &types);
     snprintf(job->types, sizeof job->types, "%s", types.failed ? "?" : types.data);
     job->tensors = image->count;
-    job->bytes = file_bytes(path);
+    job->bytes = zf_file_size(path);
   }
   zf_buf_free(&types);
   zf_image_free(image);

@@ -44,7 +44,6 @@ int zc_shrink_score(struct zc_shrink *job, struct zc_candidate *candidate,
 int zc_shrink_best(const struct zc_shrink *job);
 void zc_shrink_report(const struct zc_shrink *job, int best);
 
-int64_t zc_file_bytes(const char *path);
 void zc_remove_directory(const char *path);
 
 #endif

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
@@ -17,11 +16,6 @@ void zc_candidate_free(struct zc_candidate *candidate) {
   free(candidate->path);
   free(candidate->label);
   candidate->path = candidate->label = NULL;
-}
-
-int64_t zc_file_bytes(const char *path) {
-  struct stat st;
-  return stat(path, &st) ? -1 : (int64_t)st.st_size;
 }
 
 void zc_remove_directory(const char *path) {

@@ -136,3 +136,18 @@ int zf_dir_empty(const char *path) {
   closedir(dir);
   return !entry;
 }
+
+int64_t zf_file_size(const char *path) {
+  struct stat status;
+  return stat(path, &status) ? -1 : (int64_t)status.st_size;
+}
+
+int zf_scratch_file(const char *directory) {
+  char *path = zf_asprintf("%s/.zoft-XXXXXX", directory);
+  int file = path ? mkstemp(path) : -1, why = errno;
+  if (file >= 0) unlink(path);
+  free(path);
+  if (file >= 0) return file;
+  return path ? zf_error(ZF_EIO, "%s: cannot write a temporary file: %s", directory, strerror(why))
+              : ZF_ENOMEM;
+}

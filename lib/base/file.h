@@ -70,6 +70,11 @@ int zf_sync_fd(int fd);
 int zf_write_file(const char *path, const void *data, size_t len);
 int zf_copy_file(const char *from, const char *to);
 
+int64_t zf_file_size(const char *path); /* bytes; -1: there is no such file */
+
+/* A temporary file without a name in `directory`, open for reading and writing: a descriptor, or ZF_EIO. */
+int zf_scratch_file(const char *directory);
+
 int zf_exists(const char *path);
 int zf_is_dir(const char *path);
 int zf_is_stream(const char *path); /* a device, pipe or socket */

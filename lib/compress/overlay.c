@@ -48,28 +48,17 @@ static void free_overlay(void *data) {
   free(overlay);
 }
 
-static int open_file(const char *directory) {
-  char *path = zf_asprintf("%s/zoft-overlay-XXXXXX", directory);
-  int file = path ? mkstemp(path) : -1;
-  if (file >= 0) unlink(path);
-  free(path);
-  return file;
-}
-
 int zf_overlay_new(struct zf_overlay **out, struct zf_model *model, const char *directory) {
   struct zf_overlay *overlay = *out = zf_calloc(1, sizeof *overlay);
   if (!overlay) return ZF_ENOMEM;
-  *overlay = (struct zf_overlay){.model = model, .file = open_file(directory)};
-  int file_errno = errno;
+  *overlay = (struct zf_overlay){.model = model, .file = zf_scratch_file(directory)};
   overlay->replaced = zf_calloc(model->params.count, sizeof *overlay->replaced);
   if (overlay->file >= 0 && overlay->replaced) {
     for (int64_t i = 0; i < model->params.count; i++)
       overlay->replaced[i].old = model->params.param[i];
     return zf_model_own(model, overlay, free_overlay);
   }
-  int rc = overlay->file >= 0 ? ZF_ENOMEM
-                              : zf_error(ZF_EIO, "%s: cannot write a temporary file: %s", directory,
-                                         strerror(file_errno));
+  int rc = overlay->file >= 0 ? ZF_ENOMEM : overlay->file;
   free_overlay(overlay);
   *out = NULL;
   return rc;

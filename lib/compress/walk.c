@@ -21,17 +21,6 @@ struct zf_walk {
 
 /* --- the temporary file --- */
 
-static int open_file(const char *directory) {
-  char *path = zf_asprintf("%s/zoft-walk-XXXXXX", directory);
-  int file = path ? mkstemp(path) : -1;
-  int rc = file >= 0 ? file
-                     : zf_error(path ? ZF_EIO : ZF_ENOMEM, "%s: cannot write a temporary file: %s",
-                                directory, strerror(errno));
-  if (file >= 0) unlink(path);
-  free(path);
-  return rc;
-}
-
 /* Moves a window between memory and the file. */
 static int move_window(const struct zf_walk *walk, int64_t window, float *x, int to_file) {
   char *data = (char *)x;
@@ -172,7 +161,7 @@ int zf_walk_new(struct zf_walk **out, const struct zf_model *model,
   int rc = walk->place ? 0 : ZF_ENOMEM;
   for (int64_t i = 0; !rc && i < length; i++) walk->place[i] = (int32_t)i;
   if (!rc) rc = zf_forward_new(&walk->forward, model, &limits);
-  if (!rc && (walk->file = open_file(directory)) < 0) rc = walk->file;
+  if (!rc && (walk->file = zf_scratch_file(directory)) < 0) rc = walk->file;
   if (!rc) rc = embed_all(walk);
   if (!rc) return 0;
   zf_walk_free(walk);
