@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "compress/inverse.h"
 #include "compress/prune_internal.h"
+#include "compress/walk.h"
 
 /* --- masks --- */
 

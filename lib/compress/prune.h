@@ -16,7 +16,7 @@
 
 #include "base/cplusplus.h"
 #include "compress/overlay.h"
-#include "compress/walk.h"
+#include "eval/divergence.h"
 
 ZF_BEGIN_DECLS
 
