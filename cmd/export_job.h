@@ -3,6 +3,7 @@
 #define ZF_CMD_EXPORT_JOB_H
 
 #include "compress/image.h"
+#include "eval/divergence.h"
 #include "load.h"
 #include "peft/merge.h"
 
@@ -25,6 +26,8 @@ struct zc_export {
   char *tmp;                           /* the directory while it is written; NULL: none */
   char types[96];                      /* of the written matrices, for display */
   int64_t tensors, bytes;              /* written; bytes -1: not counted */
+  struct zf_divergence
+      divergence; /* of what was written from the source; positions 0: not compared */
 };
 
 /* enum zf_dtype of a name that matrices can be written in; -1: none. */

@@ -1,6 +1,7 @@
 /* The part of `zoft export` that writes models. */
 #include <dirent.h>
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,11 +9,13 @@
 
 #include "base/arena.h"
 #include "base/file.h"
+#include "base/util.h"
 #include "compress/copy_verify.h"
 #include "eval/export.h"
 #include "export_job.h"
 #include "peft/adapter.h"
 #include "tensor/quantize.h"
+#include "text_windows.h"
 #include "train/rundir.h"
 #include "ui.h"
 
@@ -62,6 +65,34 @@ static int open_source(struct zc_export *job) {
   return rc;
 }
 
+/* --- predictions --- */
+
+static int compare_texts(struct zc_export *job, const struct zf_model *written) {
+  struct zf_windows windows;
+  int64_t length = zf_min64(512, job->model->config.context);
+  int rc = zf_windows_new(&windows, job->tok, zc_sample_text, strlen(zc_sample_text), length, 1);
+  if (!rc)
+    rc = zf_divergence(&job->divergence, job->model, written, &windows, ZF_COMPUTE_F32, NULL, NULL);
+  zf_windows_free(&windows);
+  return rc;
+}
+
+/* Compares what the written model at `path` predicts with what the source does.  Where that cannot be, because
+ * the model predicts no next token or its tokenizer cannot encode the text, its values have been compared. */
+static int compare_predictions(struct zc_export *job, const char *path) {
+  struct zf_model_opts opts = {.dtype = -1};
+  struct zf_model *written = NULL;
+  if (!job->model->plan.causal || job->model->config.classify) return 0;
+  int rc = zf_model_open(&written, path, &opts);
+  if (rc) return rc;
+  if (compare_texts(job, written)) {
+    zc_warn("%s: not compared on a text: %s", job->to, zf_error_message());
+    job->divergence.positions = 0;
+  }
+  zf_model_free(written);
+  return 0;
+}
+
 /* --- GGUF --- */
 
 int zc_export_image(struct zf_image **image, const struct zc_export *job) {
@@ -87,10 +118,6 @@ int zc_export_gguf(struct zc_export *job, const char *path) {
   zf_buf_free(&types);
   zf_image_free(image);
   return rc;
-}
-
-static int write_file(struct zc_export *job) {
-  return zc_export_gguf(job, job->to);
 }
 
 /* --- directories --- */
@@ -151,19 +178,21 @@ static int write_safetensors(struct zc_export *job) {
   snprintf(job->types, sizeof job->types, "%s",
            type < 0 ? "as stored" : zf_dtype_info((enum zf_dtype)type)->name);
   job->tensors = job->model->plan.wanted_count + (job->values && job->values->own_head);
-  return zf_copy_verify(job->model, job->tok, job->tmp, job->values);
+  rc = zf_copy_verify(job->model, job->tok, job->tmp, job->values);
+  return rc ? rc : compare_predictions(job, job->tmp);
 }
 
 static int write_ollama(struct zc_export *job) {
   char *path = zf_path_join(job->tmp, "model.gguf");
   int rc = path ? zc_export_gguf(job, path) : ZF_ENOMEM;
+  if (!rc) rc = compare_predictions(job, path);
   if (!rc && job->verify_llama) rc = zc_export_ask_llama(job, path);
   if (!rc) rc = zc_export_modelfile(job, job->tmp);
   free(path);
   return rc;
 }
 
-/* --- a GGUF file in parts --- */
+/* --- a GGUF file, in parts or whole --- */
 
 /* Moves the parts from the directory `tmp` to that of `to`, the first one last. */
 static int move_parts(const char *tmp, const char *to, int64_t parts) {
@@ -213,6 +242,7 @@ static int verify_parts(struct zc_export *job, const struct zf_image *image) {
   snprintf(job->types, sizeof job->types, "%s", types.failed ? "?" : types.data);
   char *first = first_part(job->tmp, job->to, parts);
   int rc = first ? zf_image_verify(image, job->tok, first, job->values) : ZF_ENOMEM;
+  if (!rc) rc = compare_predictions(job, first);
   if (!rc && job->verify_llama) rc = zc_export_ask_llama(job, first);
   if (!rc && parts == 1) rc = give_name(first, job->to);
   if (!rc && parts > 1) rc = move_parts(job->tmp, job->to, parts);
@@ -248,7 +278,7 @@ static const struct model_format {
   int is_file; /* else a directory, which is written under another name first */
   int (*write)(struct zc_export *job);
 } formats[] = {
-    {"safetensors", 0, write_safetensors}, {"gguf", 1, write_file}, {"ollama", 0, write_ollama}};
+    {"safetensors", 0, write_safetensors}, {"gguf", 1, write_parts}, {"ollama", 0, write_ollama}};
 enum { FORMATS = sizeof formats / sizeof *formats };
 
 static int find_format(const struct model_format **out, const struct zc_export *job) {
@@ -280,7 +310,6 @@ static int check_target(const struct zc_export *job, const struct model_format *
 
 static int write_target(struct zc_export *job, const struct model_format *format) {
   int rc;
-  if (format->is_file && (job->shard || job->verify_llama)) return write_parts(job);
   if (format->is_file) return format->write(job);
   rc = make_tmp(job);
   if (!rc) rc = format->write(job);
@@ -288,22 +317,42 @@ static int write_target(struct zc_export *job, const struct model_format *format
   return rc ? rc : give_name(job->tmp, job->to);
 }
 
+static void report_json(const struct zc_export *job, const struct model_format *format,
+                        long long parameters) {
+  const struct zf_divergence *result = &job->divergence;
+  struct zf_buf buf = {0};
+  zf_buf_printf(&buf, "{\"%s\": ", format->is_file ? "file" : "directory");
+  zc_json_text(&buf, job->to, strlen(job->to));
+  zf_buf_printf(
+      &buf, ", \"family\": \"%s\", \"parameters\": %lld, \"tensors\": %lld, \"dtype\": \"%s\"",
+      job->model->config.family->model_type, parameters, (long long)job->tensors, job->types);
+  if (result->positions)
+    zf_buf_printf(&buf,
+                  ", \"kl\": %.6g, \"kl_max\": %.6g, \"same_top\": %.6g, \"perplexity\": %.9g, "
+                  "\"perplexity_source\": %.9g",
+                  result->kl.value, result->kl_quantile[ZF_QUANTILES - 1], result->same_top.value,
+                  exp(result->nll[1].value), exp(result->nll[0].value));
+  printf("%s}\n", buf.data ? buf.data : "{");
+  zf_buf_free(&buf);
+}
+
 static void report(const struct zc_export *job, const struct model_format *format) {
-  const char *family = job->model->config.family->model_type;
+  const struct zf_divergence *result = &job->divergence;
   struct zf_params base = {job->model->params.param, job->model->plan.wanted_count};
-  long long parameters = zf_params_count(&base, 0), tensors = job->tensors;
+  long long parameters = zf_params_count(&base, 0);
   if (zc_common.json) {
-    struct zf_buf name = {0};
-    zc_json_text(&name, job->to, strlen(job->to));
-    printf("{\"%s\": %s, \"family\": \"%s\", \"parameters\": %lld, \"tensors\": %lld, "
-           "\"dtype\": \"%s\"}\n",
-           format->is_file ? "file" : "directory", name.failed ? "null" : name.data, family,
-           parameters, tensors, job->types);
-    zf_buf_free(&name);
+    report_json(job, format, parameters);
     return;
   }
-  printf("%s: %s, %lld parameters in %lld tensors, %s\n", job->to, family, parameters, tensors,
-         job->types);
+  printf("%s: %s, %lld parameters in %lld tensors, %s\n", job->to,
+         job->model->config.family->model_type, parameters, (long long)job->tensors, job->types);
+  if (!result->positions) return;
+  printf("read back: KL divergence from the source mean %.1e, largest %.1e nats; same top token "
+         "%.1f %%; "
+         "perplexity %.4g \xc2\xb1 %.2g, was %.4g (%lld tokens of a built-in text)\n",
+         result->kl.value, result->kl_quantile[ZF_QUANTILES - 1], 100 * result->same_top.value,
+         exp(result->nll[1].value), exp(result->nll[1].value) * result->nll[1].error,
+         exp(result->nll[0].value), (long long)result->positions);
 }
 
 int zc_export_model(struct zc_export *job) {

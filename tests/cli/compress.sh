@@ -109,6 +109,10 @@ case_ "another vocabulary" 3 "$ZOFT" compare "$T/m.gguf" datasets/demo/model --t
 zoft: datasets/demo/model: the tokenizer gives other tokens for TMP/text.txt than the reference's
 END
 
+# --- predictions of an export ---
+check "an exact export" sh -c "'$ZOFT' export '$T/m.gguf' --to '$T/e32.gguf' --type f32 --json | grep -q '\"kl\": 0,'"
+check "a coarse export" sh -c "'$ZOFT' export '$T/m.gguf' --to '$T/e4.gguf' --type q4_0 --json | grep -q '\"kl\": 0\.0'"
+
 # --- several ways at once ---
 # shellcheck disable=SC2086
 check "shrink" sh -c "'$ZOFT' shrink '$T/m.gguf' --out '$T/shrunk' --size 300k --text '$T/text.txt' --windows 2 -q >'$T/shrink.txt'"

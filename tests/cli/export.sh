@@ -18,10 +18,11 @@ check "end of a text" grep -q '"eos_token_id"' "$T/qwen3/generation_config.json"
 
 case_ "narrow" 0 "$ZOFT" export "$G/llama-q8_0.gguf" --to "$T/narrow" --dtype bf16 <<'END'
 TMP/narrow: llama, 29600 parameters in 21 tensors, bf16
+read back: ...
 END
 check "its dtype" grep -q '"torch_dtype": "bfloat16"' "$T/narrow/config.json"
 case_ "json" 0 "$ZOFT" export "$G/qwen2.gguf" --to "$T/json" --json <<'END'
-{"directory": "TMP/json", "family": "qwen2", "parameters": 23456, "tensors": 15, "dtype": "f32"}
+{"directory": "TMP/json", "family": "qwen2", "parameters": 23456, "tensors": 15, "dtype": "f32", KL}
 END
 case_ "taken" 2 "$ZOFT" export "$G/qwen2.gguf" --to "$T/json" <<'END'
 zoft: TMP/json is not empty: name a directory that is, or none

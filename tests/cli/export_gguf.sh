@@ -10,6 +10,7 @@ check "numbers" grep -q logprobs "$T/demo.json"
 # A directory becomes a file of the same values.
 case_ "file" 0 "$ZOFT" export "$DEMO/model" --to "$T/demo.gguf" --type f32 <<'END'
 TMP/demo.gguf: llama, 266816 parameters in 38 tensors, f32
+read back: ...
 END
 scores "$T/demo.gguf" | cmp -s - "$T/demo.json"
 check "file, the same numbers" [ $? = 0 ]
@@ -18,12 +19,12 @@ zoft: TMP/demo.gguf exists: name a file that does not
 END
 # And back: config, tokenizer and values survive.
 case_ "back" 0 "$ZOFT" export "$T/demo.gguf" --to "$T/back" --json <<'END'
-{"directory": "TMP/back", "family": "llama", "parameters": 266816, "tensors": 38, "dtype": "f32"}
+{"directory": "TMP/back", "family": "llama", "parameters": 266816, "tensors": 38, "dtype": "f32", KL}
 END
 scores "$T/back" | cmp -s - "$T/demo.json"
 check "back, the same numbers" [ $? = 0 ]
 case_ "as stored" 0 "$ZOFT" export "$DEMO/model" --to "$T/stored.gguf" --json <<'END'
-{"file": "TMP/stored.gguf", "family": "llama", "parameters": 266816, "tensors": 38, "dtype": "bf16"}
+{"file": "TMP/stored.gguf", "family": "llama", "parameters": 266816, "tensors": 38, "dtype": "bf16", KL}
 END
 
 # Blocks of a GGUF file are copied; every architecture comes back.
@@ -40,6 +41,7 @@ for model in llama-f16 llama-q8_0 llama-q4_k_m llama3 qwen2 qwen3 phi3 phi3-fact
 done
 case_ "types of a copy" 0 "$ZOFT" export "$G/llama-q4_k_m.gguf" --to "$T/types.gguf" <<'END'
 TMP/types.gguf: llama, 467200 parameters in 11 tensors, q4_k, q6_k
+read back: ...
 END
 
 # Tokenizers of published checkpoints, a kind each: the file gives the ids of the directory, and its own `pre`.
@@ -73,12 +75,14 @@ END
 # Blocks are made.
 case_ "blocks" 0 "$ZOFT" export "$DEMO/model" --to "$T/q8.gguf" --type q8_0 <<'END'
 TMP/q8.gguf: llama, 266816 parameters in 38 tensors, q8_0, f16
+read back: ...
 END
 check "blocks are read" scores "$T/q8.gguf" >"$T/q8.json"
 
 # Shards.
 case_ "shards" 0 "$ZOFT" export "$DEMO/model" --to "$T/shards" --shard 300K --type f32 <<'END'
 TMP/shards: llama, 266816 parameters in 38 tensors, f32
+read back: ...
 END
 check "shards, files" [ "$(cd "$T/shards" && echo model*)" = "model-00001-of-00004.safetensors \
 model-00002-of-00004.safetensors model-00003-of-00004.safetensors model-00004-of-00004.safetensors \
@@ -87,6 +91,7 @@ scores "$T/shards" | cmp -s - "$T/demo.json"
 check "shards, the same numbers" [ $? = 0 ]
 case_ "parts" 0 "$ZOFT" export "$DEMO/model" --to "$T/parts.gguf" --shard 600K --type f32 <<'END'
 TMP/parts.gguf: llama, 266816 parameters in 38 tensors, f32 in 2 files
+read back: ...
 END
 scores "$T/parts-00001-of-00002.gguf" | cmp -s - "$T/demo.json"
 check "parts, the same numbers" [ $? = 0 ]
@@ -105,6 +110,7 @@ for to in merged.gguf merged; do
 done
 case_ "adapter as a model" 0 "$ZOFT" export "$T/run" --to "$T/whole" --format safetensors --type f32 <<'END'
 TMP/whole: llama, 266816 parameters in 38 tensors, f32
+read back: ...
 END
 scores "$T/merged" >"$T/a.json"
 scores "$T/whole" >"$T/b.json"
@@ -120,6 +126,7 @@ check "lora-gguf is read" grep -q logprobs "$T/b.json"
 # Ollama, with the card of the run.
 case_ "ollama" 0 "$ZOFT" export "$T/run" --to "$T/ollama" --format ollama --type f16 <<'END'
 TMP/ollama: llama, 266816 parameters in 38 tensors, f16
+read back: ...
 END
 check "Modelfile" cmp "$T/ollama/Modelfile" - <<'END'
 FROM ./model.gguf
@@ -174,6 +181,7 @@ END
 case_ "a form of GELU" 0 "$ZOFT" export tests/golden/published/checkpoints/cerebras/Cerebras-GPT-111M --to "$T/gelu.gguf" <<'END'
 warning: TMP/gelu.gguf: llama.cpp computes GELU in its other form: each activation differs by up to 5e-4
 TMP/gelu.gguf: gpt2, 6548 parameters in 28 tensors, f32
+read back: ...
 END
 case_ "a format" 2 "$ZOFT" export "$DEMO/model" --to "$T/x" --format peft <<'END'
 zoft: --format: expected safetensors, gguf or ollama for a model (peft, mlx and lora-gguf for an adapter), found 'peft'
