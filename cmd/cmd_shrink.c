@@ -13,7 +13,7 @@
 #include "ui.h"
 
 static const char *out_dir, *size_word, *text_file, *check_file, *config, *metric = "accuracy",
-                                                                            *compute = "f32";
+                                                                          *compute = "f32";
 static int64_t windows = 64;
 static int keep;
 
@@ -21,7 +21,8 @@ static const struct zc_opt options[] = {
     {"out", 'o', ZC_STR, "DIR", "the directory of the results", &out_dir},
     {"size", 0, ZC_STR, "SIZE", "the largest file that is allowed, such as 100M", &size_word},
     {"text", 0, ZC_STR, "FILE", "the calibration text", &text_file},
-    {"check", 0, ZC_STR, "FILE", "the text of the comparison with the original (--text)", &check_file},
+    {"check", 0, ZC_STR, "FILE", "the text of the comparison with the original (--text)",
+     &check_file},
     {"config", 0, ZC_STR, "FILE", "a task, as of zoft eval; its test or dev set decides", &config},
     {"metric", 0, ZC_STR, "NAME", "of the task: accuracy, f1, loss, ... (accuracy)", &metric},
     {"windows", 0, ZC_INT, "N", "windows of the calibration text at most (64)", &windows, .min = 1,
@@ -34,7 +35,7 @@ static const struct zc_opt options[] = {
 /* Types from the largest to the smallest; below five bits GPTQ pays for its time. */
 static const struct {
   const char *type, *method;
-} ladder[] = {{"q8_0", "rtn"},      {"q6_k", "rtn"},    {"q5_k_m", "rtn"}, {"q4_k_m", "gptq"},
+} ladder[] = {{"q8_0", "rtn"},    {"q6_k", "rtn"},    {"q5_k_m", "rtn"}, {"q4_k_m", "gptq"},
               {"iq4_nl", "gptq"}, {"q3_k_m", "gptq"}, {"q2_k", "gptq"}};
 enum { LADDER = sizeof ladder / sizeof *ladder };
 
@@ -62,7 +63,8 @@ static int run_command(struct zc_shrink *job, struct zf_buf *out, const char *co
   struct zf_buf line = {0};
   for (const char *const *word = argv; *word; word++)
     zf_buf_printf(&line, "%s%s", word == argv ? "" : " ", *word);
-  rc = zf_error(ZF_EFAIL, "'%s' ended with status %d", line.data ? line.data : argv[1], proc.status);
+  rc =
+      zf_error(ZF_EFAIL, "'%s' ended with status %d", line.data ? line.data : argv[1], proc.status);
   zf_buf_free(&line);
   return rc;
 }
@@ -82,8 +84,9 @@ static int quantize(struct zc_shrink *job, const char *base, const char *path, c
   char count[24], size[32];
   snprintf(count, sizeof count, "%lld", (long long)windows);
   snprintf(size, sizeof size, "%lld", (long long)job->size);
-  const char *argv[32] = {"zoft", "quantize", base, path, "--quiet", "--json", "--check", "none",
-                          "--text", text_file, "--windows", count, "--compute", compute};
+  const char *argv[32] = {"zoft",      "quantize", base,        path,     "--quiet",
+                          "--json",    "--check",  "none",      "--text", text_file,
+                          "--windows", count,      "--compute", compute};
   int n = 14;
   argv[n++] = type ? "--type" : "--size";
   argv[n++] = type ? type : size;
@@ -123,7 +126,8 @@ static int climb_down(struct zc_shrink *job, const char *name, const char *about
 
 /* Types by sensitivity. */
 static int add_mixed(struct zc_shrink *job) {
-  struct zc_candidate *candidate = new_candidate(job, "whole-mixed", "", "types by sensitivity, gptq");
+  struct zc_candidate *candidate =
+      new_candidate(job, "whole-mixed", "", "types by sensitivity, gptq");
   if (!candidate) return ZF_ENOMEM;
   zc_info("making %s: %s", candidate->path, candidate->label);
   int rc = quantize(job, job->source, candidate->path, NULL, "gptq");
@@ -143,9 +147,23 @@ static int make_base(struct zc_shrink *job, int number, char **path) {
   *path = zf_asprintf("%s/%s", job->out, bases[number].name);
   if (!*path) return ZF_ENOMEM;
   zc_info("making %s: %s", *path, bases[number].about);
-  const char *argv[] = {"zoft",      "prune", job->source, *path,   bases[number].cut[0],
-                        bases[number].cut[1], "--text",    text_file, "--windows", count,
-                        "--compute", compute, "--check",   "none",  "--quiet", "--json", NULL};
+  const char *argv[] = {"zoft",
+                        "prune",
+                        job->source,
+                        *path,
+                        bases[number].cut[0],
+                        bases[number].cut[1],
+                        "--text",
+                        text_file,
+                        "--windows",
+                        count,
+                        "--compute",
+                        compute,
+                        "--check",
+                        "none",
+                        "--quiet",
+                        "--json",
+                        NULL};
   return run_command(job, &job->said, argv);
 }
 
@@ -168,11 +186,15 @@ static int make_candidates(struct zc_shrink *job) {
 /* --- measures --- */
 
 static int measure(struct zc_shrink *job, struct zc_candidate *candidate) {
-  const char *compare[] = {"zoft",    "compare",   job->source, candidate->path, "--text",
-                           check_file ? check_file : text_file, "--windows", "8", "--compute", compute,
-                           "--quiet", "--json",    NULL};
-  const char *generate[] = {"zoft", "generate", candidate->path, "--prompt", "The", "-n", "32",
-                            "--quiet", "--json", NULL};
+  const char *compare[] = {"zoft",      "compare",
+                           job->source, candidate->path,
+                           "--text",    check_file ? check_file : text_file,
+                           "--windows", "8",
+                           "--compute", compute,
+                           "--quiet",   "--json",
+                           NULL};
+  const char *generate[] = {"zoft", "generate", candidate->path, "--prompt", "The",
+                            "-n",   "32",       "--quiet",       "--json",   NULL};
   zc_info("measuring %s", candidate->label);
   int rc = run_command(job, &job->said, compare);
   if (!rc) {
@@ -206,7 +228,8 @@ static void remove_others(const struct zc_shrink *job, int best) {
 static int read_options(struct zc_shrink *job, const struct zc_args *args) {
   if (args->nword != 1 || !out_dir || !size_word || !text_file)
     return zf_error(ZF_EUSAGE, "expected: zoft shrink MODEL --out DIR --size SIZE --text FILE");
-  if (args->nset && !config) return zf_error(ZF_EUSAGE, "'%s': settings need --config", args->set[0]);
+  if (args->nset && !config)
+    return zf_error(ZF_EUSAGE, "'%s': settings need --config", args->set[0]);
   job->source = args->word[0];
   job->out = out_dir;
   job->config = config;
@@ -257,12 +280,14 @@ const struct zc_command zc_shrink = {
     "size\n"
     "allows, and to types chosen by sensitivity. Each is compared with the original on a text and, "
     "with\n"
-    "--config, scored on a task; the table shows size, memory, speed and quality. The best one stays "
+    "--config, scored on a task; the table shows size, memory, speed and quality. The best one "
+    "stays "
     "in\n"
     "DIR: by the task's metric, of equals the one with the least KL divergence.\n\n"
     "Examples:\n"
     "  zoft shrink models/base --out out/small --size 60M --text wiki.txt\n"
-    "  zoft shrink out/sst2 --out out/phone --size 3M --text reviews.txt --config configs/sst2.yaml\n",
+    "  zoft shrink out/sst2 --out out/phone --size 3M --text reviews.txt --config "
+    "configs/sst2.yaml\n",
     options,
     run,
 };

@@ -26,8 +26,8 @@ struct zc_shrink {
   int64_t parameters;
   struct zc_candidate candidate[ZC_CANDIDATES], original;
   int count;
-  double perplexity; /* of the original */
-  double seconds;    /* of all processes */
+  double perplexity;  /* of the original */
+  double seconds;     /* of all processes */
   struct zf_buf said; /* what the last process wrote */
 };
 

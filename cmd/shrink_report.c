@@ -68,8 +68,7 @@ static int read_score(const struct zc_shrink *job, struct zc_candidate *candidat
     rc = zf_error(ZF_EUSAGE, "--metric: %s gives no '%s'", job->config, job->metric);
   candidate->accuracy = json_number_value(value);
   if (!strcmp(job->metric, "accuracy") && examples > 1)
-    candidate->interval =
-        1.96 * sqrt(candidate->accuracy * (1 - candidate->accuracy) / examples);
+    candidate->interval = 1.96 * sqrt(candidate->accuracy * (1 - candidate->accuracy) / examples);
   json_decref(root);
   return rc;
 }
@@ -118,7 +117,8 @@ static void metric_cell(char cell[48], const struct zc_candidate *candidate) {
   if (isnan(candidate->interval))
     snprintf(cell, 48, "%.4f", candidate->accuracy);
   else
-    snprintf(cell, 48, "%.1f \xc2\xb1 %.1f %%", 100 * candidate->accuracy, 100 * candidate->interval);
+    snprintf(cell, 48, "%.1f \xc2\xb1 %.1f %%", 100 * candidate->accuracy,
+             100 * candidate->interval);
 }
 
 static void report_row(struct zc_table *table, const struct zc_candidate *candidate) {
@@ -129,17 +129,18 @@ static void report_row(struct zc_table *table, const struct zc_candidate *candid
   snprintf(kl, sizeof kl, "%.4f", candidate->kl);
   snprintf(perplexity, sizeof perplexity, "%.4g", candidate->perplexity);
   metric_cell(score, candidate);
-  zc_table_row(table, (const char *const[]){candidate->label, size, memory, speed, perplexity, kl, score});
+  zc_table_row(table,
+               (const char *const[]){candidate->label, size, memory, speed, perplexity, kl, score});
 }
 
 static void report_json(const struct zc_shrink *job, int best) {
   json_t *list = json_array();
   for (int i = 0; i < job->count; i++) {
     const struct zc_candidate *candidate = &job->candidate[i];
-    json_t *entry = json_pack("{s:s, s:s, s:I, s:I, s:f, s:f, s:f}", "file", candidate->path, "how",
-                              candidate->label, "bytes", (json_int_t)candidate->bytes, "peak_rss_bytes",
-                              (json_int_t)candidate->memory, "tokens_per_s", candidate->speed,
-                              "perplexity", candidate->perplexity, "kl", candidate->kl);
+    json_t *entry = json_pack(
+        "{s:s, s:s, s:I, s:I, s:f, s:f, s:f}", "file", candidate->path, "how", candidate->label,
+        "bytes", (json_int_t)candidate->bytes, "peak_rss_bytes", (json_int_t)candidate->memory,
+        "tokens_per_s", candidate->speed, "perplexity", candidate->perplexity, "kl", candidate->kl);
     if (!isnan(candidate->accuracy))
       json_object_set_new(entry, job->metric, json_real(candidate->accuracy));
     json_array_append_new(list, entry);

@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "train/run_internal.h"
 
 enum {
   EXAMPLES = 32,  /* least examples of the test */
@@ -36,13 +37,17 @@ struct moments {
   double slope;  /* square of its mean */
 };
 
-static void take_scores(struct rate_test *test, const struct zf_score *score, int64_t done,
-                        int64_t count, int streams) {
+/* The number of an example that the run minimises. */
+static double loss_of(const struct zf_run *run, int64_t slot) {
+  const struct zf_score *score = &run->score[slot];
+  double weight = (double)score->weight, loss = score->loss / (weight > 0 ? weight : 1);
+  return run->objective ? zf_run_mix(run, run->value[slot], loss) : loss;
+}
+
+static void take_losses(struct rate_test *test, int64_t done, int64_t count, int streams) {
   for (int s = 0; s < streams; s++)
-    for (int64_t i = 0; i < count && done + i < test->count; i++) {
-      double weight = (double)score[s * count + i].weight;
-      test->now[s * test->count + done + i] = score[s * count + i].loss / (weight > 0 ? weight : 1);
-    }
+    for (int64_t i = 0; i < count && done + i < test->count; i++)
+      test->now[s * test->count + done + i] = loss_of(test->run, s * count + i);
 }
 
 /* A zf_zo_loss: the mean over the test's examples. */
@@ -58,8 +63,9 @@ static int test_loss(void *ctx, const struct zf_perturb *perturb, int wide,
     int rc = zf_run_data_batch(&run->data, place, run->settings.micro_batch, run->index, &count);
     if (rc || !count) return rc;
     rc = zf_score_examples(run->scorer, run->data.train, run->index, count, 0, &shared, run->score);
+    if (!rc && run->objective) rc = zf_run_objective_values(run, count, &shared);
     if (rc) return rc;
-    take_scores(test, run->score, done, count, perturb->streams.count);
+    take_losses(test, done, count, perturb->streams.count);
     done += count;
   }
   test->passes += perturb->streams.count * (test->count + run->batch - 1) / run->batch;
