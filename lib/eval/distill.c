@@ -19,12 +19,12 @@ struct zf_distill {
   struct taught_set set[ZF_TEACHER_SETS];
   int64_t k, most; /* listed tokens; rows of all streams of a pass */
   double temperature;
-  int64_t R, streams;            /* rows of the pass on one stream; its streams */
-  int64_t *row;                  /* [most] R rows of the file */
-  double *scale;                 /* [most] derivative of the loss by D of the row */
-  struct zf_coarse_row *coarse;  /* [most] */
-  float *listed;                 /* [most][k] logits of the listed tokens */
-  float *gradient;               /* [most][k] by those logits */
+  int64_t R, streams;           /* rows of the pass on one stream; its streams */
+  int64_t *row;                 /* [most] R rows of the file */
+  double *scale;                /* [most] derivative of the loss by D of the row */
+  struct zf_coarse_row *coarse; /* [most] */
+  float *listed;                /* [most][k] logits of the listed tokens */
+  float *gradient;              /* [most][k] by those logits */
 };
 
 int64_t zf_distill_bytes(int64_t k, int64_t rows, const struct zf_dataset *const *set) {
@@ -61,7 +61,8 @@ static int open_rows(struct zf_distill *distill) {
   distill->coarse = zf_calloc(distill->most, sizeof *distill->coarse);
   distill->listed = zf_calloc(distill->most * zf_max64(1, distill->k), sizeof *distill->listed);
   distill->gradient = zf_calloc(distill->most * zf_max64(1, distill->k), sizeof(float));
-  int complete = distill->row && distill->gradient && distill->scale && distill->coarse && distill->listed;
+  int complete =
+      distill->row && distill->gradient && distill->scale && distill->coarse && distill->listed;
   return complete ? 0 : ZF_ENOMEM;
 }
 
@@ -217,8 +218,8 @@ void zf_distill_options_gradient(struct zf_distill *distill, const struct zf_dat
   double normaliser = softmax(distill, score, count), T = distill->temperature,
          p_sum = option_sum(distill, first, count);
   for (int64_t i = 0; i < count; i++)
-    gradient[i] += scale * T *
-                   (exp(score[i] / T - normaliser) - exp(option_log_p(distill, first, i)) / p_sum);
+    gradient[i] +=
+        scale * T * (exp(score[i] / T - normaliser) - exp(option_log_p(distill, first, i)) / p_sum);
 }
 
 /* --- the gradient by the logits --- */
@@ -244,12 +245,11 @@ void zf_distill_softmax(void *ctx, int64_t row, const float *logits, double *coe
                   zf_distill_inverse(distill), logits + first, first, zf_min64(V - first, ZF_VC));
   double normaliser = normaliser_of(distill, row);
   for (int64_t i = 0; i < k; i++)
-    gradient[i] = (float)(scale * (exp(log_q(distill, row, i, normaliser)) -
-                                   exp((double)log_p[i]) / p_sum));
+    gradient[i] =
+        (float)(scale * (exp(log_q(distill, row, i, normaliser)) - exp((double)log_p[i]) / p_sum));
   int empty = k == V; /* no token is in the rest */
   *coefficient =
-      empty ? 0
-            : scale * (exp(log_q(distill, row, k, normaliser)) - exp((double)log_p[k]) / p_sum);
+      empty ? 0 : scale * (exp(log_q(distill, row, k, normaliser)) - exp((double)log_p[k]) / p_sum);
   *lse = empty ? 0 : distill->coarse[row].rest;
 }
 

@@ -57,7 +57,8 @@ static int check_shape(const struct zf_teacher_head *head, uint32_t kind) {
   if (kind > ZF_TEACHER_OPTIONS)
     return zf_error(ZF_EINVALID, "expected kind 0 or 1, found %u", (unsigned)kind);
   if (head->k > ZF_TEACHER_MAX_K || tokens != (head->k > 0) || (tokens && head->k > head->vocab))
-    return zf_error(ZF_EINVALID, "expected 1 to %lld listed tokens, and none of options, found %lld",
+    return zf_error(ZF_EINVALID,
+                    "expected 1 to %lld listed tokens, and none of options, found %lld",
                     (long long)(head->vocab < ZF_TEACHER_MAX_K ? head->vocab : ZF_TEACHER_MAX_K),
                     (long long)head->k);
   if (!(head->temperature >= ZF_TEACHER_COLDEST && head->temperature <= ZF_TEACHER_HOTTEST))
@@ -250,8 +251,16 @@ void zf_teacher_rows(int64_t *first, const struct zf_dataset *dataset) {
   int options = zf_task_has_options(dataset->type);
   first[0] = 0;
   for (int64_t i = 0; i < dataset->count; i++)
-    first[i + 1] =
-        first[i] + (options ? dataset->example[i].nseq : zf_example_rows(dataset, i));
+    first[i + 1] = first[i] + (options ? dataset->example[i].nseq : zf_example_rows(dataset, i));
+}
+
+int64_t zf_teacher_size(int64_t k, const struct zf_dataset *const *set) {
+  int64_t bytes = ZF_TEACHER_HEAD + 4;
+  for (int i = 0; i < ZF_TEACHER_SETS; i++)
+    for (int64_t j = 0; set[i] && j < set[i]->count; j++)
+      bytes += zf_task_has_options(set[i]->type) ? 4 * (int64_t)set[i]->example[j].nseq
+                                                 : zf_example_rows(set[i], j) * (8 * k + 4);
+  return bytes;
 }
 
 /* Token ids, and which of them are targets. */
@@ -293,10 +302,11 @@ static int check_set(const struct zf_teacher *teacher, int number,
     return zf_error(ZF_EINVALID, "%s: expected predictions for the %s examples, found none",
                     teacher->name, names[number]);
   if (kind == teacher->head.kind && !strcmp(hash, set->hash)) return 0;
-  return zf_error(ZF_EINVALID,
-                  "%s: expected predictions for %s examples of hash %s, found %s: they were made for "
-                  "other data, tokenizer, templates, sequence_len or seed",
-                  teacher->name, names[number], hash, set->hash);
+  return zf_error(
+      ZF_EINVALID,
+      "%s: expected predictions for %s examples of hash %s, found %s: they were made for "
+      "other data, tokenizer, templates, sequence_len or seed",
+      teacher->name, names[number], hash, set->hash);
 }
 
 int zf_teacher_check(const struct zf_teacher *teacher, const struct zf_dataset *const *set) {

@@ -53,6 +53,9 @@ const struct zf_teacher_head *zf_teacher_head(const struct zf_teacher *teacher);
 const char *zf_teacher_name(const struct zf_teacher *teacher);
 int64_t zf_teacher_bytes(const struct zf_teacher *teacher); /* of the mapped file */
 
+/* The bytes of a file about these sets (ZF_TEACHER_SETS; entries may be NULL) with k listed tokens. */
+int64_t zf_teacher_size(int64_t k, const struct zf_dataset *const *set);
+
 /* 1 where the file `path` begins as such a file. */
 int zf_teacher_probe(const char *path);
 
@@ -76,13 +79,14 @@ int zf_teacher_check(const struct zf_teacher *teacher, const struct zf_dataset *
 /* --- teacher_make.c --- */
 
 struct zf_teacher_plan {
-  const struct zf_model *model;         /* the teacher */
-  const struct zf_dataset *const *set;  /* [ZF_TEACHER_SETS]; entries may be NULL */
-  int64_t k;                            /* at most; a smaller vocabulary has fewer */
+  const struct zf_model *model;        /* the teacher */
+  const struct zf_dataset *const *set; /* [ZF_TEACHER_SETS]; entries may be NULL */
+  int64_t k;                           /* at most; a smaller vocabulary has fewer */
   double temperature;
   enum zf_compute compute;
   int64_t micro_batch; /* examples of a pass */
-  int (*tick)(void *ctx, int64_t done, int64_t total); /* examples; not 0: ZF_ESTOPPED.  NULL: none */
+  int (*tick)(void *ctx, int64_t done,
+              int64_t total); /* examples; not 0: ZF_ESTOPPED.  NULL: none */
   void *ctx;
 };
 

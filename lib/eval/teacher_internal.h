@@ -4,7 +4,7 @@
 
 #include "eval/teacher.h"
 
-enum { ZF_TEACHER_MAGIC = 8 };
+enum { ZF_TEACHER_MAGIC = 8, ZF_TEACHER_HEAD = 184 };
 extern const char zf_teacher_magic[ZF_TEACHER_MAGIC + 1];
 
 /* Temperatures beyond these give f32 logits that overflow, or a uniform distribution. */

@@ -25,8 +25,8 @@ struct teacher_maker {
   struct zf_forward *forward;
   struct zf_scorer *scorer;
   struct zf_score *score;
-  int64_t chunk; /* rows whose logits exist at a time */
-  float *logits; /* [chunk][vocabulary] */
+  int64_t chunk;               /* rows whose logits exist at a time */
+  float *logits;               /* [chunk][vocabulary] */
   struct likely_token *likely; /* [chunk][k] */
   unsigned char *rows;         /* [chunk] rows of the file */
   struct zf_out out;
@@ -166,8 +166,8 @@ static int tick(struct teacher_maker *maker, int64_t examples) {
 static int run_tokens(struct teacher_maker *maker, const struct zf_dataset *dataset) {
   struct zf_perturb none = zf_perturb_none();
   for (int64_t from = 0, to; from < dataset->count; from = to) {
-    to = zf_score_pack(maker->scorer, dataset, NULL, from, dataset->count,
-                       maker->plan->micro_batch, 1);
+    to = zf_score_pack(maker->scorer, dataset, NULL, from, dataset->count, maker->plan->micro_batch,
+                       1);
     const struct zf_batch *batch = &zf_score_packed(maker->scorer)->batch;
     int rc = zf_forward_run(maker->forward, batch, &none);
     if (!rc) rc = write_rows(maker, batch->R);

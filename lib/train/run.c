@@ -99,10 +99,14 @@ static int check_file(const struct zf_run *run, const char *dir) {
   return 0;
 }
 
-/* Forecasts and scores do without the teacher. */
-static int needs_teacher(const struct zf_run *run, const struct run_source *from) {
+/* Scores do without the teacher; forecasts only check it. */
+static int open_teacher(struct zf_run *run, const struct run_source *from,
+                        const struct zf_config *config, const char *dir) {
   const struct zf_objective_kind *kind = run->settings.objective.kind;
-  return kind && (kind->needs & ZF_NEEDS_TEACHER) && (from->want & ZF_WANT_TRAIN) && !from->shapes;
+  if (!kind || !(kind->needs & ZF_NEEDS_TEACHER) || !(from->want & ZF_WANT_TRAIN)) return 0;
+  if (from->shapes || (from->want & ZF_WANT_UNTAUGHT))
+    return zf_run_check_teacher(run, config, dir);
+  return zf_run_open_teacher(run, config, dir, (from->want & ZF_WANT_RESUMED) != 0, from->progress);
 }
 
 /* Opens data and model of the directory `dir`. */
@@ -114,10 +118,7 @@ static int open_parts(struct zf_run *run, const char *dir, const struct run_sour
   if ((rc = zf_config_load(&config, dir))) return rc;
   if ((rc = resolve_labels(run, &config))) return rc;
   if ((rc = open_data(run, dir, &config, from))) return rc;
-  if (needs_teacher(run, from) &&
-      (rc = zf_run_open_teacher(run, &config, dir, (from->want & ZF_WANT_RESUMED) != 0,
-                                from->progress)))
-    return rc;
+  if ((rc = open_teacher(run, from, &config, dir))) return rc;
   zf_trim_heap(); /* the forecast does not count the files' rows, which are freed */
   run->forecast.resident_before = zf_rss();
   struct zf_model_opts opts = model_opts(run, from, train && !adapts);

@@ -32,6 +32,8 @@ double zf_run_mix(const struct zf_run *run, double value, double loss);
  * config: its configuration; progress may be NULL. */
 int zf_run_open_teacher(struct zf_run *run, const struct zf_config *config, const char *student,
                         int resumed, const struct zf_run_progress *progress);
+/* The checks of it alone: a file is read, of a model its vocabulary. */
+int zf_run_check_teacher(struct zf_run *run, const struct zf_config *config, const char *student);
 /* Takes NULL members.  Removes a file that was made and not kept. */
 void zf_run_close_teacher(struct zf_run *run);
 

@@ -33,15 +33,18 @@ static void close_model(struct teacher_model *teacher) {
   free(teacher->dir);
 }
 
-/* Both tokenizers must give a text the same ids.  Ids that one of them does not name are unused. */
-static int check_vocabulary(const struct teacher_model *teacher, const struct zf_tok *tok,
-                            const struct zf_config *config, const char *student) {
-  int64_t size = config->vocab;
-  if (teacher->config.vocab != size)
-    return zf_error(ZF_EUSAGE,
-                    "teacher: expected the vocabulary of %s, which has %lld tokens; %s has %lld",
-                    student, (long long)size, teacher->dir, (long long)teacher->config.vocab);
-  for (int32_t id = 0; id < size; id++) {
+static int check_size(const struct teacher_model *teacher, const struct zf_config *config,
+                      const char *student) {
+  if (teacher->config.vocab == config->vocab) return 0;
+  return zf_error(
+      ZF_EUSAGE, "teacher: expected the vocabulary of %s, which has %lld tokens; %s has %lld",
+      student, (long long)config->vocab, teacher->dir, (long long)teacher->config.vocab);
+}
+
+/* Both tokenizers must give a text the same ids.  An id that one of them does not name is unused. */
+static int check_tokens(const struct teacher_model *teacher, const struct zf_tok *tok,
+                        const char *student) {
+  for (int32_t id = 0; id < teacher->config.vocab; id++) {
     const char *theirs = zf_tok_piece(teacher->tok, id), *ours = zf_tok_piece(tok, id);
     if (theirs && ours && strcmp(theirs, ours) != 0)
       return zf_error(ZF_EUSAGE,
@@ -52,15 +55,25 @@ static int check_vocabulary(const struct teacher_model *teacher, const struct zf
   return 0;
 }
 
+/* Finds the model, and checks its vocabulary. */
+static int find_model(struct teacher_model *teacher, const struct zf_run *run,
+                      const struct zf_config *config, const char *student) {
+  const char *word = run->settings.objective.teacher;
+  int adapted = zf_adapter_probe(word) != NULL;
+  int rc = adapted ? zf_adapter_base(&teacher->dir, word) : zf_model_find(&teacher->dir, word);
+  if (!rc) rc = zf_config_load(&teacher->config, teacher->dir);
+  if (!rc) rc = check_size(teacher, config, student);
+  if (!rc) rc = zf_tok_open(&teacher->tok, teacher->dir);
+  if (!rc) rc = check_tokens(teacher, run->tok, student);
+  return rc ? zf_error_prefix(rc, "%s", zf_conf_origin(run->conf, "teacher")) : 0;
+}
+
 static int open_model(struct teacher_model *teacher, const struct zf_run *run,
                       const struct zf_config *config, const char *student) {
   const char *word = run->settings.objective.teacher;
   int adapted = zf_adapter_probe(word) != NULL;
   struct zf_model_opts opts = {.dtype = -1};
-  int rc = adapted ? zf_adapter_base(&teacher->dir, word) : zf_model_find(&teacher->dir, word);
-  if (!rc) rc = zf_config_load(&teacher->config, teacher->dir);
-  if (!rc) rc = zf_tok_open(&teacher->tok, teacher->dir);
-  if (!rc) rc = check_vocabulary(teacher, run->tok, config, student);
+  int rc = find_model(teacher, run, config, student);
   if (!rc && adapted) rc = zf_adapter_labels(&opts.labels, word);
   if (!rc) rc = zf_model_open(&teacher->model, teacher->dir, &opts);
   return rc || !adapted ? rc : zf_adapter_use(teacher->model, word, NULL);
@@ -129,7 +142,7 @@ static int take_numbers(struct zf_run *run, const struct zf_config *config, cons
   struct zf_objective_settings *objective = &run->settings.objective;
   const struct zf_teacher_head *head = zf_teacher_head(run->teacher);
   int tokens = head->kind == ZF_TEACHER_TOKENS, rc;
-  double k = (double)zf_min64(objective->top_k, head->vocab);
+  double k = (double)objective->top_k;
   int64_t vocab = tokens ? config->outputs : config->vocab;
   if (head->vocab != vocab)
     return zf_error(ZF_EUSAGE,
@@ -167,13 +180,31 @@ static int open_file(struct zf_run *run, const char *path, const struct zf_confi
   return rc ? rc : add_to_hash(run, path);
 }
 
+/* What both ways of opening need first. */
+static int prepare(struct zf_run *run, const struct zf_config *config) {
+  struct zf_objective_settings *objective = &run->settings.objective;
+  if (run->data.train->stream)
+    return zf_conf_error(run->conf, "streaming",
+                         "objective distill needs all examples in memory: streaming=false");
+  objective->top_k = zf_min64(objective->top_k, config->outputs);
+  return 0;
+}
+
+int zf_run_check_teacher(struct zf_run *run, const struct zf_config *config, const char *student) {
+  const char *word = run->settings.objective.teacher;
+  struct teacher_model teacher = {NULL};
+  int rc = prepare(run, config);
+  if (!rc && zf_teacher_probe(word)) return open_file(run, word, config, student);
+  if (!rc) rc = find_model(&teacher, run, config, student);
+  close_model(&teacher);
+  return rc;
+}
+
 int zf_run_open_teacher(struct zf_run *run, const struct zf_config *config, const char *student,
                         int resumed, const struct zf_run_progress *progress) {
   const char *word = run->settings.objective.teacher;
   char *kept = zf_path_join(run->settings.output_dir, kept_name);
-  int rc = kept ? 0 : ZF_ENOMEM;
-  if (!rc && run->data.train->stream)
-    rc = zf_error(ZF_EUSAGE, "objective distill needs all examples in memory: streaming=false");
+  int rc = kept ? prepare(run, config) : ZF_ENOMEM;
   if (!rc && resumed && zf_teacher_probe(kept)) {
     rc = open_file(run, kept, config, student);
   } else if (!rc && zf_teacher_probe(word)) {
