@@ -156,10 +156,12 @@ static int check_option(const struct zf_teacher *teacher, int64_t row) {
 }
 
 static int check_rows(const struct zf_teacher *teacher) {
-  int tokens = teacher->head.kind == ZF_TEACHER_TOKENS, rc = 0;
-  for (int64_t row = 0; row < teacher->row_count && !rc; row++)
+  int tokens = teacher->head.kind == ZF_TEACHER_TOKENS, rc;
+  for (int64_t row = 0; row < teacher->row_count; row++) {
     rc = tokens ? check_tokens(teacher, row) : check_option(teacher, row);
-  return rc;
+    if (rc) return rc;
+  }
+  return 0;
 }
 
 /* --- opening --- */
@@ -254,12 +256,19 @@ void zf_teacher_rows(int64_t *first, const struct zf_dataset *dataset) {
     first[i + 1] = first[i] + (options ? dataset->example[i].nseq : zf_example_rows(dataset, i));
 }
 
+static int64_t bytes_of_set(int64_t k, const struct zf_dataset *dataset) {
+  int options = zf_task_has_options(dataset->type);
+  int64_t bytes = 0;
+  for (int64_t i = 0; i < dataset->count; i++)
+    bytes += options ? 4 * (int64_t)dataset->example[i].nseq
+                     : zf_example_rows(dataset, i) * (8 * k + 4);
+  return bytes;
+}
+
 int64_t zf_teacher_size(int64_t k, const struct zf_dataset *const *set) {
   int64_t bytes = ZF_TEACHER_HEAD + 4;
   for (int i = 0; i < ZF_TEACHER_SETS; i++)
-    for (int64_t j = 0; set[i] && j < set[i]->count; j++)
-      bytes += zf_task_has_options(set[i]->type) ? 4 * (int64_t)set[i]->example[j].nseq
-                                                 : zf_example_rows(set[i], j) * (8 * k + 4);
+    if (set[i]) bytes += bytes_of_set(k, set[i]);
   return bytes;
 }
 

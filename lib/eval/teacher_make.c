@@ -299,9 +299,9 @@ static void write_head(struct teacher_maker *maker) {
 static int write_all(struct teacher_maker *maker) {
   int rc = 0;
   write_head(maker);
-  for (int i = 0; i < ZF_TEACHER_SETS && !rc; i++) {
+  for (int i = 0; i < ZF_TEACHER_SETS; i++) {
     const struct zf_dataset *dataset = maker->plan->set[i];
-    if (!dataset) continue;
+    if (!dataset || rc) continue;
     rc = (maker->head.kind == ZF_TEACHER_TOKENS ? run_tokens : run_options)(maker, dataset);
   }
   fwrite(&maker->crc, 1, 4, maker->out.file);
