@@ -39,13 +39,12 @@ static int read_shard(int64_t *bytes) {
 static int read_type(int *number) {
   const char *name = type ? type : dtype;
   struct zf_buf known = {0};
-  *number = -1;
+  *number = name ? zc_export_type(name) : -1;
   if (type && dtype) return zf_error(ZF_EUSAGE, "--type and --dtype are the same: give one");
   for (int i = 0; i < ZF_DTYPES_READ && name; i++) {
     const char *other = zf_dtype_info((enum zf_dtype)i)->name;
     if (!zf_can_quantize((enum zf_dtype)i)) continue;
     zf_buf_printf(&known, "%s%s", known.len ? ", " : "", other);
-    if (!strcmp(other, name)) *number = i;
   }
   int rc = name && *number < 0
                ? zf_error(ZF_EUSAGE, "--%s: expected one of %s, found '%s'",

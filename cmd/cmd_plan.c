@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "bench_internal.h"
+#include "export_job.h"
 #include "model/gguf_result.h"
 #include "report.h"
 #include "train/probe.h"
@@ -272,6 +273,7 @@ static int run_plan(const struct zc_args *args) {
   if (!rc && fit) rc = bytes_of(&bytes, fit);
   if (!rc) rc = zc_conf_load(&conf, args, zf_bench_keys());
   if (!rc) rc = zf_bench_open_shapes(&run, conf);
+  if (!rc) rc = zc_export_check_run(conf, run);
   if (!rc) zc_warn_model(run->model);
   if (!rc) rc = fit ? plan_fit(run, bytes) : plan_forecast(run);
   zf_run_free(run);

@@ -37,7 +37,7 @@ static const struct zc_opt options[] = {
     {"layers", 0, ZC_INT, "N", "cut: remove the N layers of least influence", &layers, .min = 1,
      .max = ZC_UNBOUNDED, .given = &layers_given},
     {"vocabulary", 0, ZC_STR, "FILE", "cut: keep the tokens that this text uses", &vocabulary},
-    ZC_CALIBRATION_OPTIONS,
+    ZC_COMPRESS_OPTIONS,
     {"damp", 0, ZC_NUM, "X", "added to the diagonal of the moments (0.01)", &penalty, .max = 10,
      .above = 1},
     {"dtype", 0, ZC_STR, "TYPE", "of the result: f32, bf16 or f16 (f32)", &dtype_name},
@@ -93,7 +93,7 @@ static int read_options(struct prune_job *job, const struct zc_args *args) {
                     method);
   int needs = is_cut() ? mlp_given || heads_given || layers_given
                        : zf_pruner_calibrates(job->pruner) || repair_given;
-  if (needs && !zc_calibration.text)
+  if (needs && !zc_compress_options.text)
     return zf_error(ZF_EUSAGE, "%s needs a calibration text: --text FILE",
                     is_cut()       ? "a cut"
                     : repair_given ? "--repair"

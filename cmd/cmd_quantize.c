@@ -31,7 +31,7 @@ static const struct zc_opt options[] = {
      &imatrix_word},
     {"save-imatrix", 0, ZC_STR, "FILE", "write the importance as llama-imatrix does",
      &save_imatrix},
-    ZC_CALIBRATION_OPTIONS,
+    ZC_COMPRESS_OPTIONS,
     {"damp", 0, ZC_NUM, "X", "of gptq: added to the diagonal of the moments (0.01)", &penalty,
      .max = 10, .above = 1},
     {"max-kld", 0, ZC_NUM, "X", "exit 5 and write nothing if the mean KL is above X nats", &max_kld,
@@ -41,7 +41,7 @@ static const struct zc_opt options[] = {
 
 struct quantize_job {
   struct zc_compress common;
-  const struct zf_quantizer *quantizer;
+  const struct zf_quantize_method *quantizer;
   const struct zf_mix *mix; /* NULL: types by sensitivity */
   struct zf_imatrix imatrix;
   struct zf_assignment assignment;
@@ -67,23 +67,23 @@ static int read_options(struct quantize_job *job, const struct zc_args *args) {
     return zf_error(ZF_EUSAGE, "--type, --bpw and --size exclude each other: give one");
   zf_mix_names(&names);
   job->mix = zf_mix_find(name);
-  job->quantizer = zf_quantizer_find(method);
+  job->quantizer = zf_quantize_method_find(method);
   int rc = 0;
   if (!job->mix) rc = unknown("type", names.data ? names.data : "?", name);
   if (!rc && !job->quantizer) rc = unknown("method", "rtn, gptq or awq", method);
   zf_buf_free(&names);
   if (rc) return rc;
   if (bits_given || size_word) job->mix = NULL;
-  int needs = zf_quantizer_calibrates(job->quantizer) || !job->mix ||
+  int needs = zf_quantize_method_calibrates(job->quantizer) || !job->mix ||
               (imatrix_word && !strcmp(imatrix_word, "auto"));
-  if (needs && !zc_calibration.text)
+  if (needs && !zc_compress_options.text)
     return zf_error(ZF_EUSAGE, "%s needs a calibration text: --text FILE",
-                    !job->mix                                 ? "a choice of types by sensitivity"
-                    : zf_quantizer_calibrates(job->quantizer) ? method
-                                                              : "--imatrix auto");
+                    !job->mix ? "a choice of types by sensitivity"
+                    : zf_quantize_method_calibrates(job->quantizer) ? method
+                                                                    : "--imatrix auto");
   if (save_imatrix && (!imatrix_word || strcmp(imatrix_word, "auto") != 0))
     return zf_error(ZF_EUSAGE, "--save-imatrix needs --imatrix auto");
-  if (imatrix_word && zf_quantizer_calibrates(job->quantizer))
+  if (imatrix_word && zf_quantize_method_calibrates(job->quantizer))
     return zf_error(ZF_EUSAGE, "--imatrix is for rtn: %s sees the inputs themselves", method);
   return 0;
 }
@@ -101,7 +101,8 @@ static int get_importance(struct quantize_job *job) {
   zc_compress_begin(common, "importance", ticks(job, 1));
   int rc = zf_imatrix_gather(&job->imatrix, common->model, &common->windows, common->directory,
                              common->compute, zc_compress_tick, common);
-  if (!rc && save_imatrix) rc = zf_imatrix_write(&job->imatrix, save_imatrix, zc_calibration.text);
+  if (!rc && save_imatrix)
+    rc = zf_imatrix_write(&job->imatrix, save_imatrix, zc_compress_options.text);
   return rc;
 }
 
@@ -160,7 +161,7 @@ static int quantize_rest(const struct quantize_job *job, const struct zf_quantiz
 }
 
 static int quantize(struct quantize_job *job) {
-  int calibrates = zf_quantizer_calibrates(job->quantizer);
+  int calibrates = zf_quantize_method_calibrates(job->quantizer);
   int64_t matrices = 0;
   for (int32_t i = 0; i < job->common.model->params.count; i++)
     matrices += zf_mix_is_matrix(job->common.model, i);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "export_job.h"
 #include "load.h"
 #include "model/gguf_result.h"
 #include "train/backprop.h"
@@ -395,7 +396,8 @@ static int parse_fork(char **log, int64_t *step) {
   return rc;
 }
 
-static int train(struct zf_run *run) {
+/* *finished: the run has its result. */
+static int train(struct zf_run *run, int *finished) {
   struct train_display display = {.run = run};
   struct zf_outcome outcome;
   struct zf_train_events events = {&display, on_step, on_eval, on_message, on_stopped};
@@ -411,6 +413,7 @@ static int train(struct zf_run *run) {
     print_json(run, &outcome);
   else
     print_end(run, &outcome);
+  *finished = !strcmp(outcome.status, "finished") || !strcmp(outcome.status, "stopped early");
   return 0;
 }
 
@@ -431,6 +434,7 @@ static int open_run(struct zf_run **run, const struct zf_conf *conf) {
 static int run_train(const struct zc_args *args) {
   struct zf_conf *conf = NULL;
   struct zf_run *run = NULL;
+  int finished = 0;
   if (args->nword == 0 && args->nset == 0)
     return zf_error(ZF_EUSAGE, "a config file is needed: zoft train CONFIG (see 'zoft train -h')");
   if (resume && fork_from)
@@ -441,10 +445,14 @@ static int run_train(const struct zc_args *args) {
     rc = zc_train_start(conf, args, resume,
                         &(struct zf_train_events){.message = on_message, .stopped = on_stopped});
   if (!rc) rc = open_run(&run, conf);
+  if (!rc) rc = zc_export_check_run(conf, run);
   if (!rc) print_start(run);
-  if (!rc) rc = dry_run ? try_step(run) : train(run);
+  if (!rc) rc = dry_run ? try_step(run) : train(run, &finished);
   if (run) warn_streamed(run);
-  zf_run_free(run);
+  char *dir = !rc && finished ? zf_strdup(run->settings.output_dir) : NULL;
+  zf_run_free(run); /* the export opens the result anew */
+  if (dir) rc = zc_export_run(conf, dir);
+  free(dir);
   zf_conf_free(conf);
   return rc;
 }

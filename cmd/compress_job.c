@@ -11,7 +11,7 @@
 #include "base/util.h"
 #include "ui.h"
 
-struct zc_calibration zc_calibration = {.window = 512, .windows = 128};
+struct zc_compress_options zc_compress_options = {.window = 512, .windows = 128};
 
 enum { CHECK_WINDOWS = 8 };
 
@@ -21,24 +21,26 @@ static char *directory_of(const char *path) {
 }
 
 static int open_windows(struct zc_compress *job) {
-  int64_t length = zf_min64(zc_calibration.window, job->model->config.context);
-  if (!zc_calibration.text) return 0;
-  return zc_windows_open(&job->windows, job->tok, zc_calibration.text, length,
-                         zc_calibration.windows);
+  int64_t length = zf_min64(zc_compress_options.window, job->model->config.context);
+  if (!zc_compress_options.text) return 0;
+  return zc_windows_open(&job->windows, job->tok, zc_compress_options.text, length,
+                         zc_compress_options.windows);
 }
 
 int zc_compress_open(struct zc_compress *job, const char *source, const char *out) {
   struct zf_tok *tok = NULL;
   *job = (struct zc_compress){.source = source, .out = out, .directory = directory_of(out)};
   zc_catch_signals();
-  int rc = job->directory ? zc_compute(&job->compute, zc_calibration.compute) : ZF_ENOMEM;
+  int rc = job->directory ? zc_compute(&job->compute, zc_compress_options.compute) : ZF_ENOMEM;
   if (!rc && !zf_is_dir(job->directory))
     rc = zf_error(ZF_EUSAGE, "%s: the directory %s does not exist", out, job->directory);
   if (!rc) rc = zc_open_model(&job->model, &job->tok, source);
   if (!rc && job->model->adapters)
     rc =
         zf_error(ZF_EUSAGE, "%s: is an adapter: 'zoft merge' folds it into its base model", source);
+  if (!rc) zf_model_drop_pages(job->model); /* opening read them all, to check the values */
   if (!rc) rc = zc_open_model(&job->reference, &tok, source);
+  if (!rc) zf_model_drop_pages(job->reference);
   zf_tok_free(tok);
   if (!rc) zc_warn_compute(job->model, job->compute);
   if (!rc) rc = open_windows(job);
@@ -74,23 +76,33 @@ int zc_compress_tick(void *ctx) {
 
 static int check_windows(struct zf_windows *windows, const struct zc_compress *job) {
   int64_t length = zf_min64(512, job->model->config.context);
-  if (zc_calibration.check)
-    return zc_windows_open(windows, job->tok, zc_calibration.check, length, CHECK_WINDOWS);
+  if (zc_compress_options.check)
+    return zc_windows_open(windows, job->tok, zc_compress_options.check, length, CHECK_WINDOWS);
   return zf_windows_new(windows, job->tok, zc_sample_text, strlen(zc_sample_text), length, 1);
+}
+
+/* Between windows nothing of the changed model stays in memory: the reference needs the room. */
+static int compare_tick(void *ctx, int64_t done) {
+  struct zc_compress *job = ctx;
+  struct zc_progress progress = {job->label, job->total, job->start};
+  zf_overlay_drop(job->overlay);
+  return zc_progress_tick(&progress, done);
 }
 
 int zc_compress_compare(struct zc_compress *job) {
   struct zf_windows windows = {0};
-  if (zc_calibration.check && !strcmp(zc_calibration.check, "none")) return 0;
+  if (zc_compress_options.check && !strcmp(zc_compress_options.check, "none")) return 0;
   if (!job->model->plan.causal || job->model->config.classify) {
     zc_warn("%s: predicts no next token: the result is not compared on a text", job->source);
     return 0;
   }
   int rc = check_windows(&windows, job);
   if (!rc) {
-    struct zc_progress progress = {"comparing", windows.count, zf_now()};
+    zc_compress_begin(job, "comparing", windows.count);
+    zf_overlay_drop(job->overlay);
+    zf_model_drop_pages(job->model);
     rc = zf_divergence(&job->divergence, job->reference, job->model, &windows, job->compute,
-                       zc_progress_tick, &progress);
+                       compare_tick, job);
   }
   job->compared = !rc;
   zf_windows_free(&windows);
@@ -104,7 +116,7 @@ void zc_compress_report(const struct zc_compress *job) {
   printf("compared on %lld tokens of %s: perplexity %.4g, was %.4g (ratio %.4f \xc2\xb1 %.4f)\n"
          "KL divergence mean %.5f \xc2\xb1 %.5f, largest %.4f nats; same top token %.1f %%\n",
          (long long)result->positions,
-         zc_calibration.check ? zc_calibration.check : "a built-in text", after, before,
+         zc_compress_options.check ? zc_compress_options.check : "a built-in text", after, before,
          exp(result->log_ratio.value), exp(result->log_ratio.value) * result->log_ratio.error,
          result->kl.value, result->kl.error, result->kl_quantile[ZF_QUANTILES - 1],
          100 * result->same_top.value);

@@ -9,31 +9,38 @@
 #include "text_windows.h"
 
 /* Options of the text, for every option table. */
-struct zc_calibration {
+struct zc_compress_options {
   const char *text, *check, *compute;
   int64_t window, windows;
 };
-extern struct zc_calibration zc_calibration;
-#define ZC_CALIBRATION_OPTIONS                                                                      \
-  {"text", 0, ZC_STR, "FILE", "the calibration text", &zc_calibration.text},                        \
-      {"windows",                                                                                   \
-       0,                                                                                           \
-       ZC_INT,                                                                                      \
-       "N",                                                                                         \
-       "windows of the calibration text at most (128)",                                             \
-       &zc_calibration.windows,                                                                     \
-       .min = 1,                                                                                    \
-       .max = ZC_UNBOUNDED},                                                                        \
-      {"window",      0, ZC_INT, "N", "tokens of a window (512)", &zc_calibration.window, .min = 4, \
-       .max = 1 << 20},                                                                             \
-      {"check",                                                                                     \
-       0,                                                                                           \
-       ZC_STR,                                                                                      \
-       "FILE|none",                                                                                 \
-       "the text of the comparison (a built-in one)",                                               \
-       &zc_calibration.check},                                                                      \
-  {                                                                                                 \
-    "compute", 0, ZC_STR, "NAME", "products in f32 (default) or bf16", &zc_calibration.compute      \
+extern struct zc_compress_options zc_compress_options;
+#define ZC_COMPRESS_OPTIONS                                                                        \
+  {"text", 0, ZC_STR, "FILE", "the calibration text", &zc_compress_options.text},                  \
+      {"windows",                                                                                  \
+       0,                                                                                          \
+       ZC_INT,                                                                                     \
+       "N",                                                                                        \
+       "windows of the calibration text at most (128)",                                            \
+       &zc_compress_options.windows,                                                               \
+       .min = 1,                                                                                   \
+       .max = ZC_UNBOUNDED},                                                                       \
+      {"window",                                                                                   \
+       0,                                                                                          \
+       ZC_INT,                                                                                     \
+       "N",                                                                                        \
+       "tokens of a window (512)",                                                                 \
+       &zc_compress_options.window,                                                                \
+       .min = 4,                                                                                   \
+       .max = 1 << 20},                                                                            \
+      {"check",                                                                                    \
+       0,                                                                                          \
+       ZC_STR,                                                                                     \
+       "FILE|none",                                                                                \
+       "the text of the comparison (a built-in one)",                                              \
+       &zc_compress_options.check},                                                                \
+  {                                                                                                \
+    "compute", 0, ZC_STR, "NAME", "products in f32 (default) or bf16",                             \
+        &zc_compress_options.compute                                                               \
   }
 
 struct zc_compress {

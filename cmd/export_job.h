@@ -14,6 +14,7 @@ struct zc_export {
   int type;           /* enum zf_dtype, -1: as stored */
   int64_t shard;      /* bytes of a file; 0: one file */
   int verify_llama;   /* compare with llama.cpp */
+  int replace;        /* an older file of the same name is replaced, and nothing is printed */
 
   struct zf_model *model;
   struct zf_tok *tok;
@@ -25,6 +26,14 @@ struct zc_export {
   char types[96];                      /* of the written matrices, for display */
   int64_t tensors, bytes;              /* written; bytes -1: not counted */
 };
+
+/* enum zf_dtype of a name that matrices can be written in; -1: none. */
+int zc_export_type(const char *name);
+
+/* ZF_EUSAGE where the settings ask for an export that cannot hold the run's model. */
+int zc_export_check_run(const struct zf_conf *conf, const struct zf_run *run);
+/* Writes the export that the settings ask for into `dir`, the directory of the finished run. */
+int zc_export_run(const struct zf_conf *conf, const char *dir);
 
 /* Writes the source, a model, a run, or an adapter merged into its base, and reports. */
 int zc_export_model(struct zc_export *job);

@@ -100,18 +100,18 @@ static int compare(const struct zc_export *job, const json_t *answer, const char
     return zf_error(ZF_EUSAGE,
                     "--verify-with llama-cpp: the Python package llama-cpp-python is not there: %s",
                     absent);
-  if (failed) return zf_error(ZF_EGATE, "%s: llama.cpp fails on it: %s", path, failed);
+  if (failed) return zf_error(ZF_EGATE, "%s: llama.cpp fails on it: %s", job->to, failed);
   int rc = score(&own, &count, path);
   if (rc) return rc;
   if (tokens != count + 1)
-    return zf_error(ZF_EGATE, "%s: llama.cpp makes %lld tokens of a text, zoft %lld", path,
+    return zf_error(ZF_EGATE, "%s: llama.cpp makes %lld tokens of a text, zoft %lld", job->to,
                     (long long)tokens, (long long)count + 1);
   zc_info("llama.cpp  %s: %.5f nats a token, zoft %.5f, over %lld tokens", version, other, own,
           (long long)count);
   if (fabs(own - other) <= allowed(job)) return 0;
   return zf_error(ZF_EGATE,
                   "%s: llama.cpp's mean is %.5f nats a token, zoft's %.5f: more than %g apart",
-                  path, other, own, allowed(job));
+                  job->to, other, own, allowed(job));
 }
 
 int zc_export_ask_llama(const struct zc_export *job, const char *path) {

@@ -42,8 +42,8 @@ static int list_words(const struct zc_export *job, const char *word[65], int64_t
 
 static int attach(struct zc_export *job, const char *const *word, int64_t count) {
   int rc = 0;
-  for (int64_t i = 0; i < count && !rc; i++)
-    rc = zf_adapter_use(job->model, word[i], &job->file[job->count++]);
+  for (int64_t i = 0; i < count; i++)
+    if (!rc) rc = zf_adapter_use(job->model, word[i], &job->file[job->count++]);
   if (!rc && count) rc = zf_merge_new(&job->merge, job->model, job->file, job->count);
   if (!rc && count) job->values = zf_merge_values(job->merge, interrupted, NULL);
   return rc;
@@ -55,8 +55,8 @@ static int open_source(struct zc_export *job) {
   char *base;
   int64_t count;
   int rc = list_words(job, word, &count, &base);
-  for (int64_t i = 0; i < count && !rc && !opts.labels; i++)
-    rc = zf_adapter_labels(&opts.labels, word[i]);
+  for (int64_t i = 0; i < count; i++)
+    if (!rc && !opts.labels) rc = zf_adapter_labels(&opts.labels, word[i]);
   if (!rc) rc = zc_open_model_as(&job->model, &job->tok, base, &opts);
   if (!rc) rc = attach(job, word, count);
   free(base);
@@ -69,6 +69,7 @@ int zc_export_image(struct zf_image **image, const struct zc_export *job) {
   int rc =
       zf_image_open(image, job->model, job->tok, job->type < 0 ? ZF_F32 : (enum zf_dtype)job->type);
   if (rc) return rc;
+  if ((*image)->note) zc_warn("%s: %s", job->to, (*image)->note);
   if (job->type < 0) zf_image_keep_types(*image);
   return job->values && job->values->own_head ? zf_image_untie(*image) : 0;
 }
@@ -175,7 +176,8 @@ static int move_parts(const char *tmp, const char *to, int64_t parts) {
   size_t stem = strlen(to) - strlen(".gguf");
   const char *slash = strrchr(to, '/'), *name = slash ? slash + 1 : to;
   int rc = 0;
-  for (int64_t i = parts; i >= 1 && !rc; i--) {
+  for (int64_t i = parts; i >= 1; i--) {
+    if (rc) break;
     char *from =
              zf_asprintf("%s/%.*s-%05lld-of-%05lld.gguf", tmp, (int)(stem - (size_t)(name - to)),
                          name, (long long)i, (long long)parts),
@@ -275,6 +277,7 @@ static int check_target(const struct zc_export *job, const struct model_format *
                     format->is_file ? "file, whose name ends in .gguf" : "directory");
   if (job->verify_llama && !strcmp(format->name, "safetensors"))
     return zf_error(ZF_EUSAGE, "--verify-with llama-cpp: llama.cpp reads no model directory");
+  if (job->replace) return 0;
   if (!zf_exists(job->to) || (!format->is_file && zf_dir_empty(job->to) == 1)) return 0;
   return format->is_file
              ? zf_error(ZF_EUSAGE, "%s exists: name a file that does not", job->to)
@@ -316,7 +319,7 @@ int zc_export_model(struct zc_export *job) {
   zc_catch_signals();
   if (!rc) rc = open_source(job);
   if (!rc) rc = write_target(job, format);
-  if (!rc) report(job, format);
+  if (!rc && !job->replace) report(job, format);
   if (job->tmp) {
     struct zf_buf said = {0};
     zf_buf_puts(&said, zf_error_message());

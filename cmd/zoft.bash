@@ -2,7 +2,7 @@
 _zoft() {
   local cur=${COMP_WORDS[COMP_CWORD]} cmd=${COMP_WORDS[1]}
   if [ "$COMP_CWORD" = 1 ]; then
-    mapfile -t COMPREPLY < <(compgen -W "train tune eval predict score generate chat replay apply log tokenize inspect validate data plan merge init export bench env" -- "$cur")
+    mapfile -t COMPREPLY < <(compgen -W "train tune eval predict score generate chat replay apply log tokenize inspect validate data plan merge init export quantize prune shrink compare bench env" -- "$cur")
     return
   fi
   case $cur in
@@ -23,7 +23,11 @@ _zoft() {
     bench) options="$options --repeat --output --methods --batch --seq --budget --lr" ;;
     plan) options="$options --fit --output" ;;
     init) options="$options --out --tokenizer --dtype --seed" ;;
-    export) options="$options --to --dtype --format --base" ;;
+    export) options="$options --to --type --dtype --format --adapter --base --shard --verify-with" ;;
+    quantize) options="$options --type --bpw --size --method --imatrix --save-imatrix --text --windows --window --check --compute --damp --max-kld" ;;
+    prune) options="$options --sparsity --pattern --method --repair --mlp --heads --layers --vocabulary --text --windows --window --check --compute --damp --dtype --max-kld" ;;
+    shrink) options="$options --out --size --text --check --config --metric --windows --compute --keep" ;;
+    compare) options="$options --text --window --windows --compute --max-kld --max-ratio" ;;
     merge) options="$options --adapter --dtype --verify --max-diff" ;;
     data) options="$options --tokenizer --sequence-len --label --number --rows --dev --test --by --seed --out --field" ;;
     validate) options="$options --examples --keys" ;;

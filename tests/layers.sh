@@ -19,7 +19,8 @@ BEGIN {
   allow["task"] = "base fmt conf text"
   allow["eval"] = "base rng tensor dist kern fmt conf track text model zo peft task"
   allow["objective"] = allow["eval"] " eval"
-  allow["train"] = allow["compress"] = allow["eval"] " eval objective back"
+  allow["compress"] = allow["eval"] " eval"
+  allow["train"] = allow["eval"] " eval objective back compress"
 }
 FNR == 1 { split(FILENAME, part, "/"); folder = part[2] }
 /^[ \t]*#[ \t]*include[ \t]*"/ {

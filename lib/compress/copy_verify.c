@@ -31,7 +31,8 @@ static int compare_param(const struct copy_reader *reader, int64_t number,
   int changed = values && values->changed(values->ctx, number), rc = expected ? 0 : ZF_ENOMEM;
   if (!rc && (found->count != source->count || found->shape[0] != rows))
     rc = zf_error(ZF_EFAIL, "%s: tensor '%s' has another shape", reader->dir, found->name);
-  for (int64_t i = 0; i < rows && !rc; i += step) {
+  for (int64_t i = 0; i < rows; i += step) {
+    if (rc) break;
     int64_t some = zf_min64(step, rows - i);
     if (changed)
       values->read(values->ctx, number, i, some, expected);

@@ -70,6 +70,9 @@ static int check_job(const struct zf_cut *cut, const struct zf_cutting *job) {
                     (long long)(job->groups * shared), (long long)cut->model->config.hidden);
   if (job->layers && cut->model->config.inverse_layer_scale)
     return zf_error(ZF_EUSAGE, "layers cannot be cut: scores are scaled by the layer's number");
+  if (job->layers && cut->model->config.post_norm)
+    return zf_error(ZF_EUSAGE,
+                    "layers cannot be cut: each one norms what the layers before it put out");
   if (job->layers >= cut->model->config.layers)
     return zf_error(ZF_EUSAGE, "expected to remove fewer than the %lld layers, found %lld",
                     (long long)cut->model->config.layers, (long long)job->layers);
@@ -312,6 +315,7 @@ static int run_layer(struct zf_cut *cut, const struct zf_cutting *job, struct zf
   if (!rc) rc = zf_walk_layer(walk, number, 1, NULL, NULL, job->tick, job->ctx);
   zf_layer_close(&layer);
   zf_overlay_drop(job->overlay);
+  zf_model_drop_pages(cut->model);
   return rc;
 }
 

@@ -13,18 +13,18 @@ static void run_column(float *w, int64_t first_row, int64_t rows, const float *f
     float error = (row[p] - value) / share[p];
     row[p] = value;
 #pragma omp simd
-    for (int64_t t = 0; t < p; t++) row[t] -= error * share[t];
+    for (int64_t t = p + 1; t < n; t++) row[t] -= error * share[t];
   }
 }
 
 static void run_tile(float *w, int64_t first_row, int64_t rows, const float *factor, int64_t n,
                      const struct zf_feedback *feedback) {
   int64_t block = feedback->block;
-  for (int64_t first = (n - 1) / block * block; first >= 0; first -= block) {
+  for (int64_t first = 0; first < n; first += block) {
     int64_t count = zf_min64(block, n - first);
     for (int64_t i = 0; i < rows; i++)
       feedback->begin(feedback->ctx, first_row + i, first, count, w + i * n + first);
-    for (int64_t p = first + count - 1; p >= first; p--)
+    for (int64_t p = first; p < first + count; p++)
       run_column(w, first_row, rows, factor, n, p, feedback);
   }
 }

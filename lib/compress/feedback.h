@@ -2,9 +2,9 @@
  * are moved so that the product's outputs on the calibration text change least (Hassibi, Stork 1993;
  * Frantar et al., "GPTQ" and "SparseGPT", 2022 and 2023).
  *
- * Columns are handled from the last to the first, in blocks.  With F the factor of zf_inverse_factor:
+ * Columns are handled from the first to the last, in blocks.  With U of zf_inverse_upper:
  *
- *   q_p = decide(w_p)      e = (w_p - q_p) / F[p][p]      w_t = w_t - e F[p][t]   for t < p */
+ *   q_p = decide(w_p)      e = (w_p - q_p) / U[p][p]      w_t = w_t - e U[p][t]   for t > p */
 #ifndef ZF_COMPRESS_FEEDBACK_H
 #define ZF_COMPRESS_FEEDBACK_H
 
@@ -24,7 +24,7 @@ struct zf_feedback {
   void *ctx;
 };
 
-/* Replaces w [rows][n], which is rows from `first_row` on.  factor [n][n]: its lower triangle.  The same bits for any
+/* Replaces w [rows][n], which is rows from `first_row` on.  factor [n][n]: its upper triangle.  The same bits for any
  * number of threads. */
 void zf_feedback_rows(float *w, int64_t first_row, int64_t rows, const float *factor, int64_t n,
                       const struct zf_feedback *feedback);

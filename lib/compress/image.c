@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/util.h"
 #include "compress/image_internal.h"
+#include "fmt/json.h"
 #include "task/chat.h"
 #include "tensor/quantize.h"
 
@@ -50,12 +51,16 @@ static int add_param(struct zf_image *image, int64_t number, char *name, enum zf
   struct zf_image_tensor *tensor = add(image, name);
   if (!tensor) return ZF_ENOMEM;
   tensor->param = (int32_t)number;
-  if (image->model->gguf) tensor->stored = image->model->from[number];
+  if (image->model->gguf && !param->trained) tensor->stored = image->model->from[number];
   if (param->ndim == 1)
     shape_vector(tensor, param->shape[0]);
   else
     shape_matrix(tensor, param->shape[param->transposed ? 1 : 0],
                  param->shape[param->transposed ? 0 : 1], matrices);
+  if (!strncmp(tensor->name, "position_embd.", 14)) { /* the file begins at position 0 */
+    tensor->skip = image->model->config.pos_offset;
+    tensor->shape[0] = tensor->rows = tensor->rows - tensor->skip;
+  }
   return 0;
 }
 
@@ -78,7 +83,8 @@ static struct zf_image_tensor *find(const struct zf_image *image, const char *na
 }
 
 static int list_param(struct zf_image *image, int64_t number, enum zf_dtype matrices) {
-  char *full = zf_gguf_wanted_name(image->arch, &image->model->plan, number);
+  char *full =
+      zf_gguf_wanted_name(image->arch, &image->model->config, &image->model->plan.wanted[number]);
   char *name = full ? zf_gguf_tensor_name(image->arch, full) : NULL;
   int rc = full ? 0 : ZF_ENOMEM;
   if (!rc && !name)
@@ -146,7 +152,8 @@ static int list_tensors(struct zf_image *image, enum zf_dtype matrices) {
   int rc = 0;
   image->tensor = zf_calloc(model->plan.wanted_count + 4, sizeof *image->tensor);
   if (!image->tensor) return ZF_ENOMEM;
-  for (int64_t i = 0; i < model->plan.wanted_count && !rc; i++) rc = list_param(image, i, matrices);
+  for (int64_t i = 0; i < model->plan.wanted_count; i++)
+    if (!rc) rc = list_param(image, i, matrices);
   if (!rc && model->config.tied && zf_gguf_wants_head(image->arch))
     rc = add_head(image, embed_number(model), matrices);
   if (rc) return rc;
@@ -210,6 +217,28 @@ static int set_template(struct zf_image *image, const struct zf_tok *tok) {
   return rc;
 }
 
+/* The labels' names, in the order of their numbers; names that are not all there stay numbers. */
+static int set_labels(struct zf_image *image) {
+  const struct zf_model *model = image->model;
+  json_t *config = NULL, *labels = json_array();
+  char key[96], number[24];
+  int rc = zf_json_parse(&config, model->config_text ? model->config_text : "{}",
+                         model->config_text ? strlen(model->config_text) : 2, model->dir);
+  const json_t *names = json_object_get(config, "id2label");
+  for (int64_t i = 0; i < model->config.outputs; i++) {
+    if (rc) break;
+    snprintf(number, sizeof number, "%lld", (long long)i);
+    json_t *name = json_object_get(names, number);
+    if (json_is_string(name)) json_array_append(labels, name);
+  }
+  snprintf(key, sizeof key, "%s.classifier.output_labels", zf_gguf_arch_name(image->arch));
+  if (!rc && (int64_t)json_array_size(labels) == model->config.outputs)
+    rc = zf_gguf_values_set(&image->keys, key, ZF_GGUF_TEXT, json_incref(labels));
+  json_decref(labels);
+  json_decref(config);
+  return rc;
+}
+
 static int make_keys(struct zf_image *image, const struct zf_tok *tok) {
   const struct zf_model *model = image->model;
   int rc =
@@ -217,6 +246,7 @@ static int make_keys(struct zf_image *image, const struct zf_tok *tok) {
   if (!rc) rc = zf_gguf_values_text(&image->keys, "general.type", "model");
   if (!rc) rc = set_name(image);
   if (!rc) rc = zf_gguf_keys(&image->keys, image->arch, &model->config, model->dir);
+  if (!rc && zf_gguf_has_labels(image->arch)) rc = set_labels(image);
   if (!rc && tok) rc = zf_tok_gguf_keys(&image->keys, tok, zf_model_embedding(model)->shape[0]);
   if (!rc && tok) rc = set_template(image, tok);
   return rc;
@@ -239,7 +269,11 @@ static int find_arch(struct zf_image *image) {
   const struct zf_model *model = image->model;
   image->arch = model->gguf ? model->gguf : zf_gguf_arch_of(&model->config);
   if (!image->arch) return no_arch(model);
-  if (model->config.classify)
+  if (zf_gguf_has_labels(image->arch) && !model->config.classify)
+    return zf_error(ZF_EUSAGE,
+                    "%s: a masked-LM head: a GGUF file of %s has a head of labels, or none",
+                    model->dir, zf_gguf_arch_name(image->arch));
+  if (model->config.classify && !zf_gguf_has_labels(image->arch))
     return zf_error(ZF_EUSAGE,
                     "%s: a head of labels: a GGUF file of %s has a head of the vocabulary",
                     model->dir, zf_gguf_arch_name(image->arch));

@@ -20,6 +20,7 @@ struct zf_image_tensor {
   int ndim;
   int64_t shape[4];      /* outermost dimension first */
   int64_t rows, columns; /* columns: the innermost dimension */
+  int64_t skip;          /* rows of the parameter in front of the first row of the file */
   int32_t param; /* number of the model's parameter; plan.wanted_count: an output head of its own
                           * (zf_image_untie); -1: a constant.  A matrix of which the model has a vector
                           * for each row: the first one, others follow */
@@ -36,6 +37,7 @@ struct zf_image {
   int64_t count;
   const struct zf_gguf_arch *arch;
   struct zf_gguf_values keys; /* all but general.file_type and general.quantization_version */
+  const char *note;           /* what a user should know of the file, or NULL */
   float *scratch;             /* a row of the widest tensor that is stored [in,out] */
 };
 
@@ -69,7 +71,7 @@ int zf_image_untie(struct zf_image *image);
 void zf_image_read(const struct zf_image *image, const struct zf_save_values *values,
                    int64_t tensor, int64_t first, int64_t rows, float *out);
 
-/* The row of the file that holds row `row` of the parameter as a product sees it ([out,in]). */
+/* The row of the file that holds row `row` of the parameter as a product sees it ([out,in]); below 0: none. */
 int64_t zf_image_row(const struct zf_image *image, int64_t tensor, int64_t row);
 
 /* Begins the file: its keys, with general.file_type from the tensors' types, and its tensor table.  Rows

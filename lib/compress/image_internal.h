@@ -4,8 +4,8 @@
 
 #include "compress/image.h"
 
-/* ZF_EUSAGE where the keys, read as a file's, do not describe the model's configuration. */
-int zf_image_check_config(const struct zf_image *image);
+/* ZF_EUSAGE where the keys, read as a file's, do not describe the model's configuration.  Sets the note. */
+int zf_image_check_config(struct zf_image *image);
 
 /* 1 where the tensor has other values than the model's. */
 int zf_image_changed(const struct zf_image_tensor *tensor, const struct zf_save_values *values);

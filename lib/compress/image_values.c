@@ -74,7 +74,7 @@ static void read_rows(const struct zf_image *image, const struct zf_save_values 
   int64_t all = vector ? tensor->columns : tensor->rows, width = vector ? 1 : tensor->columns,
           count = vector ? tensor->columns : rows;
   if (!change.heads) {
-    read_stored(image, values, tensor, first, count, out);
+    read_stored(image, values, tensor, first + tensor->skip, count, out);
   } else {
     for (int64_t i = 0; i < count; i++)
       read_stored(image, values, tensor, zf_gguf_checkpoint_row(change, all, first + i), 1,
@@ -114,7 +114,7 @@ void zf_image_read(const struct zf_image *image, const struct zf_save_values *va
 
 int64_t zf_image_row(const struct zf_image *image, int64_t number, int64_t row) {
   const struct zf_image_tensor *tensor = &image->tensor[number];
-  return zf_gguf_file_row(change_of(image, tensor), tensor->rows, row);
+  return zf_gguf_file_row(change_of(image, tensor), tensor->rows, row) - tensor->skip;
 }
 
 int64_t zf_image_held_row(const struct zf_image *image, int64_t number, int64_t row) {

@@ -220,7 +220,8 @@ int zf_image_fill(struct zf_gguf_out *out, const struct zf_image *image,
   writer.value = zf_calloc(most, sizeof *writer.value);
   writer.encoded = zf_calloc(most, sizeof *writer.value);
   int rc = writer.value && writer.encoded ? 0 : ZF_ENOMEM;
-  for (int64_t i = 0; i < image->count && !rc; i++) rc = write_tensor(&writer, i);
+  for (int64_t i = 0; i < image->count; i++)
+    if (!rc) rc = write_tensor(&writer, i);
   free(writer.value);
   free(writer.encoded);
   return rc;

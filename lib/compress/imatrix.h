@@ -6,6 +6,8 @@
 #ifndef ZF_COMPRESS_IMATRIX_H
 #define ZF_COMPRESS_IMATRIX_H
 
+#include <stddef.h>
+
 #include "base/cplusplus.h"
 #include "eval/divergence.h"
 #include "model/model.h"
@@ -38,6 +40,8 @@ void zf_imatrix_importance(const struct zf_imatrix_entry *entry, float *out);
 
 /* Reads a file of either format.  ZF_EINVALID names file and entry. */
 int zf_imatrix_read(struct zf_imatrix *imatrix, const char *path);
+/* The same from memory; `name` is for messages. */
+int zf_imatrix_parse(struct zf_imatrix *imatrix, const void *data, size_t len, const char *name);
 /* `text`: the name of the calibration text, which the file keeps. */
 int zf_imatrix_write(const struct zf_imatrix *imatrix, const char *path, const char *text);
 

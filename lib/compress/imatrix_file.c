@@ -73,10 +73,10 @@ static int read_tensor(struct zf_imatrix *imatrix, const struct zf_st *st,
   return check_sums(entry, path);
 }
 
-static int read_gguf(struct zf_imatrix *imatrix, const char *path) {
+static int read_gguf(struct zf_imatrix *imatrix, const void *data, size_t size, const char *path) {
   struct zf_gguf gguf;
   const char *type = NULL;
-  int rc = zf_gguf_open(&gguf, path, 0);
+  int rc = zf_gguf_parse(&gguf, data, size, path, 0);
   if (rc) return rc;
   rc = zf_json_str(&type, gguf.keys, "general.type", path);
   if (!rc && (!type || strcmp(type, "imatrix") != 0))
@@ -105,8 +105,8 @@ static int read_count(struct zf_bytes *bytes, uint32_t *out, size_t size, const 
 }
 
 static int read_dat_entry(struct zf_imatrix *imatrix, struct zf_bytes *bytes, const char *path) {
-  uint32_t len, calls, width;
-  const unsigned char *name, *values;
+  uint32_t len = 0, calls = 0, width = 0;
+  const unsigned char *name = NULL, *values = NULL;
   int rc = read_count(bytes, &len, 1, "a name's length of");
   if (!rc) rc = zf_bytes_take(bytes, len, &name);
   if (!rc) rc = zf_bytes_u32(bytes, &calls);
@@ -122,28 +122,35 @@ static int read_dat_entry(struct zf_imatrix *imatrix, struct zf_bytes *bytes, co
   return check_sums(entry, path);
 }
 
-static int read_dat(struct zf_imatrix *imatrix, const char *path) {
-  struct zf_map map;
-  uint32_t entries, chunks;
-  int rc = zf_map_open(&map, path);
-  if (rc) return rc;
-  struct zf_bytes bytes = {.data = map.data, .len = map.len};
-  rc = read_count(&bytes, &entries, 12, "a number of entries of");
+static int read_dat(struct zf_imatrix *imatrix, const void *data, size_t len, const char *path) {
+  struct zf_bytes bytes = {.data = data, .len = len};
+  uint32_t entries = 0, chunks = 0;
+  int rc = read_count(&bytes, &entries, 12, "a number of entries of");
   for (uint32_t i = 0; !rc && i < entries; i++) rc = read_dat_entry(imatrix, &bytes, path);
   if (!rc && bytes.pos < bytes.len) { /* older files end here */
     rc = zf_bytes_u32(&bytes, &chunks);
-    imatrix->chunks = chunks;
+    if (!rc) imatrix->chunks = chunks;
   }
-  zf_map_close(&map);
   return rc && !strstr(zf_error_message(), path) ? zf_error_prefix(rc, "%s", path) : rc;
 }
 
-int zf_imatrix_read(struct zf_imatrix *imatrix, const char *path) {
+int zf_imatrix_parse(struct zf_imatrix *imatrix, const void *data, size_t len, const char *name) {
+  int is_gguf = len >= 4 && !memcmp(data, "GGUF", 4);
   *imatrix = (struct zf_imatrix){0};
-  int rc = is_dat(path) ? read_dat(imatrix, path) : read_gguf(imatrix, path);
+  int rc = (is_gguf ? read_gguf : read_dat)(imatrix, data, len, name);
   if (!rc && !imatrix->count)
-    rc = zf_error(ZF_EINVALID, "%s: expected importance matrices, found none", path);
+    rc = zf_error(ZF_EINVALID, "%s: expected importance matrices, found none", name);
   if (rc) zf_imatrix_free(imatrix);
+  return rc;
+}
+
+int zf_imatrix_read(struct zf_imatrix *imatrix, const char *path) {
+  struct zf_map map;
+  *imatrix = (struct zf_imatrix){0};
+  int rc = zf_map_open(&map, path);
+  if (rc) return rc;
+  rc = zf_imatrix_parse(imatrix, map.data, map.len, path);
+  zf_map_close(&map);
   return rc;
 }
 

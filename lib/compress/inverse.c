@@ -139,3 +139,19 @@ int zf_inverse_factor(float *matrix, int64_t n, double penalty) {
   int rc = factor(matrix, n);
   return rc ? rc : invert(matrix, n);
 }
+
+/* Both dimensions in the other order: the factor of the matrix reversed, L^-1 reversed, is U. */
+static void reverse(float *matrix, int64_t n) {
+  for (int64_t i = 0, j = n * n - 1; i < j; i++, j--) {
+    float value = matrix[i];
+    matrix[i] = matrix[j];
+    matrix[j] = value;
+  }
+}
+
+int zf_inverse_upper(float *matrix, int64_t n, double penalty) {
+  reverse(matrix, n);
+  int rc = zf_inverse_factor(matrix, n, penalty);
+  reverse(matrix, n);
+  return rc;
+}

@@ -10,11 +10,14 @@ ZF_BEGIN_DECLS
 
 /* Replaces the lower triangle of `matrix` [n][n], symmetric, by that of L^-1, where
  * matrix + penalty * (mean of its diagonal) * I = L L^T.  A diagonal of 0, of an input that never occurs,
- * becomes the mean.  With the values of a row handled from the last to the first, (L^-1)[p][t] / (L^-1)[p][p] is the
- * share of an error at p that the values t < p, not yet handled, make good best (Frantar et al., "GPTQ",
- * 2022, with the order of columns reversed: there U with U^T U = matrix^-1).  Sums are double in a fixed
- * order.  Returns 0, or ZF_EFAIL where the matrix is not positive definite: a larger penalty helps. */
+ * becomes the mean.  Sums are double in a fixed order.  Returns 0, or ZF_EFAIL where the matrix is not
+ * positive definite: a larger penalty helps. */
 int zf_inverse_factor(float *matrix, int64_t n, double penalty);
+
+/* The same with an upper triangle U, U^T U = (matrix + ...)^-1.  With the values of a row handled from the
+ * first to the last, U[p][t] / U[p][p] is the share of an error at p that value t > p makes good best
+ * (Frantar et al., "GPTQ", 2022). */
+int zf_inverse_upper(float *matrix, int64_t n, double penalty);
 
 ZF_END_DECLS
 

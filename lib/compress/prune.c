@@ -95,7 +95,7 @@ static int factor_of(float **out, const struct zf_pruning *job, const struct zf_
   *out = zf_malloc(bytes);
   if (!*out) return ZF_ENOMEM;
   memcpy(*out, moments->full, bytes);
-  return zf_inverse_factor(*out, moments->width, job->penalty);
+  return zf_inverse_upper(*out, moments->width, job->penalty);
 }
 
 static int store(struct prune_layer *state, int32_t number, const float *w, int64_t out) {
@@ -172,6 +172,7 @@ static int prune_layer(struct prune_layer *state, struct zf_walk *walk, int64_t 
   if (!rc && walk) rc = zf_walk_layer(walk, number, 1, NULL, NULL, job->tick, job->ctx);
   zf_layer_close(&state->layer);
   zf_overlay_drop(job->overlay);
+  zf_model_drop_pages(job->model);
   return rc;
 }
 

@@ -2,8 +2,8 @@
  *
  *   magnitude   |w|, compared within a matrix (Han et al. 2015)
  *   wanda       |w_ij| sqrt(mean square of input j), compared within a row (Sun et al. 2023)
- *   sparsegpt   w^2 / F[p][p]^2 within a row's 128 columns, with error feedback over the columns (Frantar,
- *               Alistarh 2023); F as in inverse.h
+ *   sparsegpt   w^2 / U[p][p]^2 within a row's 128 columns, with error feedback over the columns (Frantar,
+ *               Alistarh 2023); U as in inverse.h
  *
  * A pattern N:M keeps N of each M neighbouring columns of a row, whatever the method.
  *

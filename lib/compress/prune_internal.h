@@ -9,7 +9,7 @@
 struct zf_pruned_matrix {
   const struct zf_pruning *job;
   const struct zf_moments *moments; /* of its input; NULL: no text */
-  const float *factor;              /* of zf_inverse_factor; NULL: not wanted */
+  const float *factor;              /* of zf_inverse_upper; NULL: not wanted */
   int64_t out, in;
   float *w;              /* [out][in], pruned in place */
   float *score, *sorted; /* [out][in] scratch */

@@ -101,23 +101,23 @@ static int quantize_nearest(const struct zf_quantization *job, struct zf_layer *
 
 /* --- layers --- */
 
-static const struct zf_quantizer quantizers[] = {
+static const struct zf_quantize_method quantizers[] = {
     {"rtn", 0, 0, 0, quantize_nearest},
     {"gptq", 1, 1, 1, zf_quantize_gptq},
     {"awq", 1, 1, 0, zf_quantize_awq},
 };
 
-const struct zf_quantizer *zf_quantizer_find(const char *name) {
+const struct zf_quantize_method *zf_quantize_method_find(const char *name) {
   for (size_t i = 0; i < sizeof quantizers / sizeof *quantizers; i++)
     if (!strcmp(quantizers[i].name, name)) return &quantizers[i];
   return NULL;
 }
 
-int zf_quantizer_calibrates(const struct zf_quantizer *quantizer) {
+int zf_quantize_method_calibrates(const struct zf_quantize_method *quantizer) {
   return quantizer->calibrates;
 }
 
-static int run_layer(const struct zf_quantizer *quantizer, const struct zf_quantization *job,
+static int run_layer(const struct zf_quantize_method *quantizer, const struct zf_quantization *job,
                      struct zf_walk *walk, int64_t number) {
   struct zf_layer layer;
   int64_t rows = job->windows ? job->windows->length : 1;
@@ -130,10 +130,12 @@ static int run_layer(const struct zf_quantizer *quantizer, const struct zf_quant
     rc = zf_walk_layer(walk, number, 1, NULL, NULL, job->tick, job->ctx);
   zf_layer_close(&layer);
   zf_overlay_drop(job->overlay);
+  zf_model_drop_pages(job->model);
   return rc;
 }
 
-int zf_quantize_layers(const struct zf_quantizer *quantizer, const struct zf_quantization *job) {
+int zf_quantize_layers(const struct zf_quantize_method *quantizer,
+                       const struct zf_quantization *job) {
   struct zf_walk *walk = NULL;
   int rc = 0;
   if (quantizer->calibrates && !job->windows)

@@ -18,9 +18,11 @@
 
 ZF_BEGIN_DECLS
 
-struct zf_quantizer;                                            /* a row */
-const struct zf_quantizer *zf_quantizer_find(const char *name); /* "rtn", "gptq", "awq"; or NULL */
-int zf_quantizer_calibrates(const struct zf_quantizer *quantizer); /* 1 where it needs a text */
+struct zf_quantize_method; /* a row */
+const struct zf_quantize_method *
+zf_quantize_method_find(const char *name); /* "rtn", "gptq", "awq"; or NULL */
+int zf_quantize_method_calibrates(
+    const struct zf_quantize_method *quantizer); /* 1 where it needs a text */
 
 struct zf_quantization {
   struct zf_model *model;
@@ -36,7 +38,8 @@ struct zf_quantization {
 };
 
 /* ZF_EUSAGE: the method needs a text, and there is none.  ZF_ESTOPPED. */
-int zf_quantize_layers(const struct zf_quantizer *quantizer, const struct zf_quantization *job);
+int zf_quantize_layers(const struct zf_quantize_method *quantizer,
+                       const struct zf_quantization *job);
 
 /* Quantises one parameter's matrix as it is.  importance [columns] or NULL. */
 int zf_quantize_param(const struct zf_quantization *job, int32_t number, const float *importance);

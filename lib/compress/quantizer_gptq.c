@@ -1,6 +1,6 @@
 /* GPTQ over the blocks of GGUF files.  Where a row comes to a block, the block's scales are chosen for the
  * values as they are then, with the weight of each column's error that feedback leaves: the variance of its
- * input given those of the columns that are still to be handled, 1 / F[p][p]^2. */
+ * input given those of the columns that are still to be handled, 1 / U[p][p]^2. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,7 +65,8 @@ static int quantize_input(const struct zf_quantization *job, struct zf_layer *la
   struct zf_moments *moments = &layer->input[input].moments;
   int64_t width = moments->width;
   float *weight = zf_calloc(width, sizeof *weight);
-  int rc = weight ? zf_inverse_factor(moments->full, width, job->penalty) : ZF_ENOMEM;
+  zf_moments_mirror(moments);
+  int rc = weight ? zf_inverse_upper(moments->full, width, job->penalty) : ZF_ENOMEM;
   for (int64_t i = 0; i < width && !rc; i++) {
     float diagonal = moments->full[i * width + i];
     weight[i] = 1 / (diagonal * diagonal);

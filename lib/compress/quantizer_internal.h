@@ -5,7 +5,7 @@
 #include "compress/layer.h"
 #include "compress/quantizer.h"
 
-struct zf_quantizer {
+struct zf_quantize_method {
   const char *name;
   int calibrates; /* reads a calibration text */
   int full;       /* needs the moments of pairs of inputs */

@@ -155,6 +155,8 @@ static int run_window(struct comparison *comparison, int number, int64_t window)
                            .unread = 1};
   int rc = zf_forward_run(side->forward, &batch, &none);
   if (rc) return rc;
+  if (comparison->sides == 2)
+    zf_model_drop_pages(side->model); /* one model is resident at a time */
   zf_forward_lse(side->forward, id + comparison->context + 1, side->lse, side->logit);
   for (int64_t i = 0; i < rows; i++)
     comparison->nll[number][window * rows + i] = (float)(side->lse[i] - side->logit[i]);

@@ -2,8 +2,11 @@
 #ifndef ZF_EVAL_EXPORT_H
 #define ZF_EVAL_EXPORT_H
 
+#include "base/cplusplus.h"
 #include "model/model.h"
 #include "text/tokenizer.h"
+
+ZF_BEGIN_DECLS
 
 /* Writes a model that was opened from a GGUF file, and its tokenizer, as a model directory that
  * Transformers loads: config.json, generation_config.json, tokenizer.json, tokenizer_config.json and
@@ -21,5 +24,7 @@ int zf_export_gguf_shards(const char *dir, const struct zf_model *model, const s
 /* Writes what a model directory has besides weights and config.json: the tokenizer and settings of
  * generation; of a directory all its sidecar files. */
 int zf_export_sidecars(const char *dir, const struct zf_model *model, const struct zf_tok *tok);
+
+ZF_END_DECLS
 
 #endif

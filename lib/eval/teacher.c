@@ -260,8 +260,8 @@ static int64_t bytes_of_set(int64_t k, const struct zf_dataset *dataset) {
   int options = zf_task_has_options(dataset->type);
   int64_t bytes = 0;
   for (int64_t i = 0; i < dataset->count; i++)
-    bytes += options ? 4 * (int64_t)dataset->example[i].nseq
-                     : zf_example_rows(dataset, i) * (8 * k + 4);
+    bytes +=
+        options ? 4 * (int64_t)dataset->example[i].nseq : zf_example_rows(dataset, i) * (8 * k + 4);
   return bytes;
 }
 

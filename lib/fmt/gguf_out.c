@@ -84,7 +84,8 @@ static int begin_part(struct zf_gguf_out *out, int64_t number, const struct zf_g
   if (!rc && !part->out.tmp)
     rc = zf_error(ZF_EUSAGE, "%s: expected the name of a file, found a device or a pipe", path);
   int64_t end = (int64_t)buf.len;
-  for (int64_t i = part->first; i < part->first + part->count && !rc; i++) {
+  for (int64_t i = part->first; i < part->first + part->count; i++) {
+    if (rc) break;
     out->tensor[i].offset = end;
     if (zf_add_checked(end, out->tensor[i].extent.padded, &end))
       rc = zf_error(ZF_EINVALID, "%s: the tensors are too large for one file", out->path);
@@ -129,7 +130,8 @@ int zf_gguf_out_open_parts(struct zf_gguf_out **out, const char *path,
   made->path = zf_strdup(path);
   made->tensor = zf_calloc(count + 1, sizeof *made->tensor);
   int rc = made->path && made->tensor ? 0 : ZF_ENOMEM;
-  for (int64_t i = 0; i < count && !rc; i++) {
+  for (int64_t i = 0; i < count; i++) {
+    if (rc) break;
     made->count++; /* counted, so that it is freed */
     rc = place(&made->tensor[i], &tensor[i]);
     if (rc) zf_error_prefix(rc, "%s", path);
@@ -202,7 +204,8 @@ int zf_gguf_out_flush(struct zf_gguf_out *out, const char **tmp) {
 int zf_gguf_out_close(struct zf_gguf_out *out) {
   const char *tmp;
   int rc = zf_gguf_out_flush(out, &tmp);
-  for (int64_t i = out->part_count - 1; i >= 0 && !rc; i--) rc = zf_out_commit(&out->part[i].out);
+  for (int64_t i = out->part_count - 1; i >= 0; i--)
+    if (!rc) rc = zf_out_commit(&out->part[i].out);
   zf_gguf_out_drop(out);
   return rc;
 }

@@ -167,7 +167,8 @@ int zf_gguf_put_head(struct zf_buf *buf, const struct zf_gguf_head *head) {
   put_number(buf, (uint64_t)(head->nvalue + head->nmore), 8);
   rc = put_values(buf, head->value, head->nvalue);
   if (!rc) rc = put_values(buf, head->more, head->nmore);
-  for (int64_t i = 0; i < head->count && !rc; i++) rc = put_tensor(buf, &head->tensor[i], &offset);
+  for (int64_t i = 0; i < head->count; i++)
+    if (!rc) rc = put_tensor(buf, &head->tensor[i], &offset);
   if (rc) return rc;
   while (!buf->failed && buf->len % ZF_GGUF_ALIGN) zf_buf_putc(buf, 0);
   return zf_buf_ok(buf);

@@ -62,9 +62,9 @@ const struct zf_st_tensor *zf_st_find(const struct zf_st *store, const char *nam
 struct zf_st_out {
   const char *name;
   enum zf_dtype type;
-  int as_bytes; /* elements of the file are bytes (U8), in which values of any type are stored */
   int ndim;
   int64_t shape[ZF_ST_MAXDIM];
+  int as_bytes; /* elements of the file are bytes (U8), in which values of any type are stored */
 };
 typedef int (*zf_st_fill)(void *ctx, int64_t index, FILE *file); /* index into the declared array */
 int zf_st_write(const char *path, const struct zf_st_out *tensor, int64_t count,

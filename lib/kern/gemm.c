@@ -95,67 +95,6 @@ static int panel_sets(const struct gemm_job *job) {
   return job->weight->noise ? job->streams->count : 1;
 }
 
-/* The coordinates of a tile's noise: row o has `count` of them from first + o*stride on. */
-struct tile_noise {
-  int64_t first, stride, count;
-};
-
-static struct tile_noise noise_of_tile(const struct zf_weight *weight, int64_t o0, int64_t k0,
-                                       int64_t k) {
-  struct tile_noise tile = {weight->first + o0 * weight->output_stride + k0, weight->output_stride,
-                            k};
-  if (!weight->scale_change) return tile;
-  return (struct tile_noise){zf_dtype_scales(weight->type, tile.first),
-                             zf_dtype_scales(weight->type, tile.stride),
-                             zf_dtype_scales(weight->type, tile.count)};
-}
-
-/* z [16][KC] of the tile's `rows` rows.  Short rows that lie end to end share blocks of noise and are
- * made together. */
-static void make_noise(const struct tile_noise *tile, const struct zf_noise *noise, float *z,
-                       int64_t rows) {
-  float together[ZF_LANES * ZF_NOISE_BLOCK];
-  if (tile->count < ZF_NOISE_BLOCK && tile->stride == tile->count) {
-    zf_kern.noise(together, noise, tile->first, rows * tile->count);
-    for (int64_t row = 0; row < rows; row++)
-      memcpy(z + row * ZF_KC, together + row * tile->count, (size_t)tile->count * sizeof *z);
-    return;
-  }
-  for (int64_t row = 0; row < rows; row++)
-    zf_kern.noise(z + row * ZF_KC, noise, tile->first + row * tile->stride, tile->count);
-}
-
-/* Shapes z of a tile, whose values are at src. */
-static void shape_tile(const struct zf_weight *weight, const struct tile_noise *tile, float *z,
-                       const float *src, int64_t stride, int64_t rows) {
-  if (!weight->shape) return;
-  if (weight->scale_change) {
-    src = weight->scale_change + tile->first;
-    stride = tile->stride;
-  }
-  for (int64_t row = 0; row < rows; row++)
-    zf_shape_noise(z + row * ZF_KC, weight->shape, src + row * stride,
-                   tile->first + row * tile->stride, tile->count);
-}
-
-/* space->mix[stream] = the sum of the stream's terms, or its only z, for each stream.  Each z is made
- * once. */
-static void mix_tile(const struct gemm_job *job, struct zf_thread_space *space,
-                     const struct tile_noise *tile, int64_t rows) {
-  const struct zf_streams *streams = job->streams;
-  for (int stream = 0; stream < streams->count; stream++)
-    memset(space->mix[stream], 0, ZF_LANES * ZF_KC * sizeof(float));
-  for (int term = 0; term < streams->terms; term++) {
-    make_noise(tile, job->weight->noise + term, space->noise, rows);
-    for (int stream = 0; stream < streams->count; stream++) {
-      float factor = streams->mix[stream * streams->terms + term], *sum = space->mix[stream];
-      if (factor != 0.0f && zf_kern_only_term(streams, stream) >= 0) factor = 1;
-      for (int64_t row = 0; row < (factor != 0.0f ? rows : 0); row++, sum += ZF_KC)
-        zf_kern.add_scaled(sum, sum, space->noise + row * ZF_KC, factor, tile->count);
-    }
-  }
-}
-
 /* The factor by which stream `stream` moves along its noise. */
 static float noise_factor(const struct zf_streams *streams, int stream, int mixed) {
   if (!mixed) return streams->eps[stream];
@@ -169,19 +108,19 @@ static void pack_tile(const struct gemm_job *job, struct zf_thread_space *space,
                       const struct zf_product *product, void *const panel[ZF_MAXSTREAM],
                       int64_t width, int64_t o0, int64_t count, int64_t k0, int64_t k) {
   const struct zf_weight *weight = job->weight;
-  struct tile_noise tile = noise_of_tile(weight, o0, k0, k);
+  struct zf_tile_noise tile = zf_tile_noise_of(weight, o0, k0, k);
   int mixed = weight->noise && job->streams->terms > 1,
       apart = weight->noise && weight->scale_change; /* each stream has scales of its own */
   int64_t stride = ZF_KC;
   const float *src = apart ? space->weights : strip(weight, space, o0, count, k0, k, &stride);
   if (mixed) {
-    mix_tile(job, space, &tile, count);
+    zf_tile_noise_mix(weight, job->streams, space, &tile, count);
   } else if (weight->noise) {
-    make_noise(&tile, weight->noise, space->noise, count);
-    shape_tile(weight, &tile, space->noise, src, stride, count);
+    zf_tile_noise_make(&tile, weight->noise, space->noise, count);
+    zf_tile_noise_shape(weight, &tile, space->noise, src, stride, count);
   }
   for (int stream = 0; stream < panel_sets(job); stream++) {
-    if (mixed) shape_tile(weight, &tile, space->mix[stream], src, stride, count);
+    if (mixed) zf_tile_noise_shape(weight, &tile, space->mix[stream], src, stride, count);
     const float *noise = mixed ? space->mix[stream] : weight->noise ? space->noise : NULL;
     float factor = noise ? noise_factor(job->streams, stream, mixed) : 0;
     if (apart) expand_changed(weight, space, o0, count, k0, k, noise, factor);

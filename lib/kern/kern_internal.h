@@ -166,6 +166,33 @@ float zf_kern_mix(float *sum, const struct zf_noise *noise, const struct zf_nois
                   const struct zf_streams *streams, int stream, const float *w, int64_t first,
                   int64_t count);
 
+/* --- noise of the tiles of a product (tile_noise.c) --- */
+
+/* Coordinates of a tile's noise: row o has `count` of them from first + o*stride on.  Of changed scales they
+ * are scales, else elements. */
+struct zf_tile_noise {
+  int64_t first, stride, count;
+};
+
+/* Of inputs k0..k0+k (k <= KC) of the rows from o0 on. */
+struct zf_tile_noise zf_tile_noise_of(const struct zf_weight *weight, int64_t o0, int64_t k0,
+                                      int64_t k);
+
+/* z [16][KC] of the tile's `rows` rows.  Short rows that lie end to end share blocks of noise and are made
+ * together. */
+void zf_tile_noise_make(const struct zf_tile_noise *tile, const struct zf_noise *noise, float *z,
+                        int64_t rows);
+
+/* Shapes z of a tile, whose elements are at src, rows `stride` apart. */
+void zf_tile_noise_shape(const struct zf_weight *weight, const struct zf_tile_noise *tile, float *z,
+                         const float *src, int64_t stride, int64_t rows);
+
+/* space->mix[stream] = the sum of the stream's terms, or its only z, for each stream.  Each z is made
+ * once. */
+void zf_tile_noise_mix(const struct zf_weight *weight, const struct zf_streams *streams,
+                       struct zf_thread_space *space, const struct zf_tile_noise *tile,
+                       int64_t rows);
+
 /* --- weights with changed scales (block_scales.c) --- */
 
 enum { ZF_TILE_SCALES = 16 }; /* scales of ZF_KC elements at most: nscale * 256 / 32 */

@@ -25,11 +25,10 @@ static const struct {
         {"head size", WHOLE(head_dim)},
         {"MLP size", WHOLE(ffn)},
         {"embedding size", WHOLE(embed_dim)},
-        {"position offset", WHOLE(pos_offset)},
+        {"outputs", WHOLE(outputs)},
 },
   flags[] =
       {
-          {"activation", WHOLE(act)},
           {"order of norms", WHOLE(post_norm)},
           {"final norm", WHOLE(final_norm)},
           {"weights of norms", WHOLE(affine)},
@@ -57,11 +56,25 @@ static int differs(const char *name, const char *what, double expected, double f
   return zf_error(ZF_EUSAGE, "%s: %s: expected %.9g, found %.9g", name, what, expected, found);
 }
 
+static int is_gelu(int act) {
+  return act == ZF_ACT_GELU_ERF || act == ZF_ACT_GELU_TANH;
+}
+
 static int compare_acts(const struct zf_config *expected, const struct zf_config *found,
                         const char *name) {
-  if (expected->act == found->act) return 0;
+  if (expected->act == found->act || (is_gelu(expected->act) && is_gelu(found->act))) return 0;
   return zf_error(ZF_EUSAGE, "%s: activation: expected %s, found %s", name,
                   zf_act_names[expected->act], zf_act_names[found->act]);
+}
+
+static int compare_tails(const struct zf_config *expected, const struct zf_config *found,
+                         const char *name) {
+  int dense = zf_config_tail(expected)->dense != NULL;
+  if (!dense || expected->tail_act == found->tail_act ||
+      (is_gelu(expected->tail_act) && is_gelu(found->tail_act)))
+    return 0;
+  return zf_error(ZF_EUSAGE, "%s: activation of the head: expected %s, found %s", name,
+                  zf_act_names[expected->tail_act], zf_act_names[found->tail_act]);
 }
 
 static int compare_numbers(const struct zf_config *expected, const struct zf_config *found,
@@ -142,6 +155,7 @@ static int compare_layers(const struct zf_config *expected, const struct zf_conf
 int zf_config_same(const struct zf_config *expected, const struct zf_config *found,
                    const char *name) {
   int rc = compare_acts(expected, found, name);
+  if (!rc) rc = compare_tails(expected, found, name);
   if (!rc) rc = compare_numbers(expected, found, name);
   if (!rc) rc = compare_rope(expected, found, name);
   return rc ? rc : compare_layers(expected, found, name);

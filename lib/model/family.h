@@ -229,7 +229,7 @@ int zf_rope_by_length(const struct zf_config *config);
 int64_t zf_config_rot(const struct zf_config *config);
 
 /* ZF_EUSAGE, as "NAME: what: expected, found", where two configurations do not describe the same
- * computation up to the rounding of numbers to f32.  Left out: token ids, the context beyond found's, and
+ * computation up to the rounding of numbers to f32, and up to the two forms of GELU.  Left out: token ids, the context beyond found's, and
  * whether a head is tied. */
 int zf_config_same(const struct zf_config *expected, const struct zf_config *found,
                    const char *name);

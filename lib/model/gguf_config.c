@@ -194,9 +194,15 @@ static int set_pattern(json_t *config, const struct zf_gguf_source *source) {
                     "found %s",
                     source->path, source->arch->name, zf_json_kind(value));
   if (json_is_integer(value)) period = json_integer_value(value);
-  for (int64_t i = 0; i < layers; i++) local[i] = period < 1 || i % period < period - 1;
+  for (int64_t i = 0; i < layers; i++)
+    local[i] = (unsigned char)zf_gguf_is_local(source->arch, period, i);
   int rc = json_is_array(value) ? read_flags(local, value, source, layers) : 0;
   return rc ? rc : set_types(config, source, local, layers);
+}
+
+int zf_gguf_is_local(const struct zf_gguf_arch *arch, int64_t period, int64_t layer) {
+  if (period < 1) return 1;
+  return arch->full_first ? layer % period != 0 : layer % period < period - 1;
 }
 
 static int window_keys(json_t *config, const struct zf_gguf_source *source) {
@@ -208,9 +214,9 @@ static int window_keys(json_t *config, const struct zf_gguf_source *source) {
   if (source->arch->window == ZF_GGUF_WINDOW_KEY) on = number > 0;
   if (source->arch->window == ZF_GGUF_WINDOW_OFF && number > 0)
     json_object_set(config, "unused_window", size);
-  if (on && size) json_object_set(config, "sliding_window", size);
+  if (on && size) json_object_set(config, zf_gguf_family(source->arch)->k_window, size);
   if (!on && source->arch->window != ZF_GGUF_WINDOW_NONE)
-    json_object_set_new(config, "sliding_window", json_null());
+    json_object_set_new(config, zf_gguf_family(source->arch)->k_window, json_null());
   return on ? set_pattern(config, source) : 0;
 }
 
@@ -243,6 +249,32 @@ static int bias_keys(json_t *config, const struct zf_gguf_source *source) {
                   source->path);
 }
 
+/* The head of labels, and what an encoder has beside it. */
+static int label_keys(json_t *config, const struct zf_gguf_source *source) {
+  const struct zf_st_tensor *head = zf_st_find(source->gguf.st, "cls.output.weight"),
+                            *types = zf_st_find(source->gguf.st, "token_types.weight");
+  const json_t *labels = zf_gguf_value(source, "classifier.output_labels"),
+               *causal = zf_gguf_value(source, "attention.causal");
+  json_t *names = json_object();
+  if (!json_is_false(causal))
+    return zf_error(ZF_EINVALID, "%s: key '%s.attention.causal': expected false", source->path,
+                    source->arch->name);
+  if (types) json_object_set_new(config, "type_vocab_size", json_integer(types->shape[0]));
+  for (int64_t i = 0; head && i < head->shape[0]; i++) {
+    char key[24], label[32];
+    snprintf(key, sizeof key, "%lld", (long long)i);
+    snprintf(label, sizeof label, "LABEL_%lld", (long long)i);
+    json_t *name = json_array_get(labels, (size_t)i);
+    json_object_set_new(names, key, json_is_string(name) ? json_incref(name) : json_string(label));
+  }
+  if (head)
+    json_object_set(config, "id2label", names);
+  else /* a body for embeddings */
+    json_object_set_new(config, "architectures", json_pack("[s]", source->arch->body));
+  json_decref(names);
+  return 0;
+}
+
 /* Sets the keys that have no counterpart in the file and follow from its tensors. */
 static int tensor_keys(json_t *config, const struct zf_gguf_source *source) {
   const struct zf_family *family = zf_gguf_family(source->arch);
@@ -251,6 +283,8 @@ static int tensor_keys(json_t *config, const struct zf_gguf_source *source) {
     return zf_error(ZF_EINVALID, "%s: tensor 'token_embd.weight' is missing, or is not a matrix",
                     source->path);
   json_object_set_new(config, "architectures", json_pack("[s]", source->arch->class));
+  int rc = source->arch->labels ? label_keys(config, source) : 0;
+  if (rc) return rc;
   json_object_set_new(config, "model_type", json_string(source->arch->model_type));
   json_object_set_new(config, "vocab_size", json_integer(embed->shape[0]));
   json_object_set_new(config, family->tie.key, json_boolean(!has_tensor(source, "output.weight")));

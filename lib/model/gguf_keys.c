@@ -19,7 +19,7 @@ int zf_gguf_set(struct zf_gguf_values *values, const struct zf_gguf_arch *arch, 
 /* Where llama.cpp does not apply the windows of a model, the file ends its context where they begin to
  * matter. */
 static int64_t context_of(const struct zf_gguf_arch *arch, const struct zf_config *config) {
-  int64_t length = config->max_pos;
+  int64_t length = config->family->pos == ZF_POS_LEARNED ? config->context : config->max_pos;
   int applied = arch->window == ZF_GGUF_WINDOW_ON || arch->window == ZF_GGUF_WINDOW_KEY;
   if (!applied && config->window > 0) length = zf_min64(length, config->window);
   return length;
@@ -29,7 +29,8 @@ static int set_sizes(struct zf_gguf_values *values, const struct zf_gguf_arch *a
                      const struct zf_config *config) {
   const struct zf_family *family = zf_gguf_family(arch);
   int rc = 0;
-  for (const struct zf_gguf_config_key *key = zf_gguf_config_keys; key->gguf && !rc; key++) {
+  for (const struct zf_gguf_config_key *key = zf_gguf_config_keys; key->gguf; key++) {
+    if (rc) break;
     const char *at = (const char *)config + key->value;
     if (!zf_gguf_config_name(key, family)) continue;
     double number =
@@ -46,7 +47,7 @@ static int set_sizes(struct zf_gguf_values *values, const struct zf_gguf_arch *a
 /* 1 where the blocks with windows are those of the architecture's period. */
 static int has_default_pattern(const struct zf_gguf_arch *arch, const struct zf_config *config) {
   for (int64_t i = 0; i < config->layers; i++)
-    if ((i % arch->period < arch->period - 1) != ((config->layer[i] & ZF_LAYER_LOCAL) != 0))
+    if (zf_gguf_is_local(arch, arch->period, i) != ((config->layer[i] & ZF_LAYER_LOCAL) != 0))
       return 0;
   return 1;
 }
@@ -64,11 +65,34 @@ static int set_pattern(struct zf_gguf_values *values, const struct zf_gguf_arch 
 static int set_window(struct zf_gguf_values *values, const struct zf_gguf_arch *arch,
                       const struct zf_config *config) {
   int64_t size = config->window ? config->window : config->window_off;
+  if (size && config->family->window_half) size = 2 * (size - 1);
   if (arch->window == ZF_GGUF_WINDOW_NONE || (arch->window == ZF_GGUF_WINDOW_KEY && !size))
     return 0;
   int rc = zf_gguf_set(values, arch, "attention.sliding_window", ZF_GGUF_U32, (double)size);
   if (rc || arch->window == ZF_GGUF_WINDOW_OFF || has_default_pattern(arch, config)) return rc;
   return set_pattern(values, arch, config);
+}
+
+/* Names for labels where the checkpoint has none. */
+static json_t *number_labels(int64_t count) {
+  json_t *labels = json_array();
+  for (int64_t i = 0; i < count; i++)
+    json_array_append_new(labels, json_sprintf("LABEL_%lld", (long long)i));
+  return labels;
+}
+
+/* The keys of an encoder with a head of labels, which reads the first token. */
+static int set_labels(struct zf_gguf_values *values, const struct zf_gguf_arch *arch,
+                      const struct zf_config *config) {
+  enum { CLS = 2, RANK = 4 }; /* llama.cpp's poolings: the first token, and that under the head */
+  char full[128];
+  int rc = zf_gguf_set(values, arch, "attention.causal", ZF_GGUF_BOOL, 0);
+  if (!rc) rc = zf_gguf_set(values, arch, "pooling_type", ZF_GGUF_U32, RANK);
+  if (!rc) rc = zf_gguf_set(values, arch, "classifier.pooling_type", ZF_GGUF_U32, CLS);
+  if (!rc && config->family->names.type)
+    rc = zf_gguf_values_u32(values, "tokenizer.ggml.token_type_count", config->types);
+  snprintf(full, sizeof full, "%s.classifier.output_labels", arch->name);
+  return rc ? rc : zf_gguf_values_set(values, full, ZF_GGUF_TEXT, number_labels(config->outputs));
 }
 
 int zf_gguf_keys(struct zf_gguf_values *values, const struct zf_gguf_arch *arch,
@@ -77,5 +101,6 @@ int zf_gguf_keys(struct zf_gguf_values *values, const struct zf_gguf_arch *arch,
   if (!rc) rc = set_window(values, arch, config);
   if (!rc && zf_gguf_family(arch)->parallel.key && arch->parallel_key)
     rc = zf_gguf_set(values, arch, "use_parallel_residual", ZF_GGUF_BOOL, config->parallel);
+  if (!rc && arch->labels) rc = set_labels(values, arch, config);
   return rc ? rc : zf_gguf_rope_keys(values, arch, config, name);
 }

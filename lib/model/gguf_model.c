@@ -38,6 +38,22 @@ static const struct zf_gguf_arch archs[] = {
     {.name = "granite", .model_type = "granite", .class = "GraniteForCausalLM", .paired = 1},
     {.name = "olmo2", .model_type = "olmo2", .class = "Olmo2ForCausalLM", .head = 1},
     {.name = "smollm3", .model_type = "smollm3", .class = "SmolLM3ForCausalLM", .paired = 1},
+    {.name = "bert",
+     .model_type = "bert",
+     .also = "roberta",
+     .class = "BertForSequenceClassification",
+     .body = "BertModel",
+     .names = zf_gguf_post_norms,
+     .labels = 1},
+    {.name = "modern-bert",
+     .model_type = "modernbert",
+     .class = "ModernBertForSequenceClassification",
+     .body = "ModernBertModel",
+     .labels = 1,
+     .window = ZF_GGUF_WINDOW_KEY,
+     .period = 3,
+     .full_first = 1,
+     .theta_local = 1e4},
     {.name = "gemma", .model_type = "gemma", .class = "GemmaForCausalLM", .plus = 1},
     {.name = "gemma2",
      .model_type = "gemma2",
@@ -81,6 +97,10 @@ const struct zf_family *zf_gguf_family(const struct zf_gguf_arch *arch) {
 
 const char *zf_gguf_arch_name(const struct zf_gguf_arch *arch) {
   return arch->name;
+}
+
+int zf_gguf_has_labels(const struct zf_gguf_arch *arch) {
+  return arch->labels;
 }
 
 int zf_gguf_wants_head(const struct zf_gguf_arch *arch) {
@@ -189,7 +209,8 @@ static int split_rows(struct zf_st *st, int64_t number) {
 static int rename_all(struct zf_st *st, const struct zf_gguf_arch *arch) {
   int64_t count = st->count;
   int rc = 0;
-  for (int64_t i = 0; i < count && !rc; i++) {
+  for (int64_t i = 0; i < count; i++) {
+    if (rc) break;
     rc = rename_tensor(&st->tensor[i], arch);
     if (!rc && strchr(st->tensor[i].name, '@')) rc = split_rows(st, i);
   }

@@ -28,9 +28,12 @@ const char *zf_gguf_arch_name(const struct zf_gguf_arch *arch);
 char *zf_gguf_checkpoint_name(const struct zf_gguf_arch *arch, const char *name);
 char *zf_gguf_tensor_name(const struct zf_gguf_arch *arch, const char *name);
 
-/* The checkpoint's name of a tensor of a plan; the caller frees. */
-char *zf_gguf_wanted_name(const struct zf_gguf_arch *arch, const struct zf_plan *plan,
-                          int64_t number);
+/* The name that a tensor of a plan has in checkpoints of the architecture's family; the caller frees. */
+char *zf_gguf_wanted_name(const struct zf_gguf_arch *arch, const struct zf_config *config,
+                          const struct zf_wanted_tensor *wanted);
+
+/* 1 where files of the architecture have a head of labels, and none of the vocabulary. */
+int zf_gguf_has_labels(const struct zf_gguf_arch *arch);
 
 /* The architectures' names for messages: "llama, qwen2, ..." */
 void zf_gguf_list_archs(struct zf_buf *buf);

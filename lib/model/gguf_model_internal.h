@@ -28,6 +28,7 @@ struct zf_gguf_arch {
   int paired;                       /* the two rows of a rotary pair are neighbours in q and k */
   int plus;                         /* norms are stored with 1 added */
   int parallel_key; /* reads use_parallel_residual; else a block without ffn_norm is parallel */
+  int labels;       /* a file has a head of labels, and none of the vocabulary */
   int head;         /* a file has an output head, tied or not */
   int wide_layers;  /* a model with this number of layers scales scores by hidden / heads; no key
                     * says so */
@@ -36,8 +37,12 @@ struct zf_gguf_arch {
   int tables; /* reads rope_factors_short.weight and rope_factors_long.weight */
   enum zf_gguf_window window;
   int64_t period;     /* default period of the blocks without a window */
+  int full_first;     /* the first block of a period has none; else the last */
+  const char *body;   /* class of a file without a head of labels, where `labels` is set */
   double theta_local; /* base of the blocks with windows; 0: the base of all blocks */
 };
+
+extern const struct zf_gguf_part zf_gguf_post_norms[]; /* names where a norm follows its part */
 
 /* The row of `model_type` in the table of families. */
 const struct zf_family *zf_gguf_family(const struct zf_gguf_arch *arch);
@@ -77,6 +82,9 @@ const char *zf_gguf_config_name(const struct zf_gguf_config_key *key,
 /* Sets rope_scaling, rope_theta and the other keys of rotary embeddings (gguf_rope.c).  `config`
  * already has head_dim and the sizes. */
 int zf_gguf_rope(json_t *config, const struct zf_gguf_source *source);
+
+/* 1 where a block has a window by a period of the architecture. */
+int zf_gguf_is_local(const struct zf_gguf_arch *arch, int64_t period, int64_t layer);
 
 /* The inverse of zf_gguf_rope (gguf_rope_keys.c). */
 int zf_gguf_rope_keys(struct zf_gguf_values *values, const struct zf_gguf_arch *arch,

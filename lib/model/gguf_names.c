@@ -35,7 +35,19 @@ static const struct zf_gguf_part common[] = {
     {"blk.#.post_ffw_norm", PART(post2), ZF_GGUF_NORM},
     {0},
 };
-static const char head_name[] = "output";
+
+const struct zf_gguf_part zf_gguf_post_norms[] = {
+    {"blk.#.attn_output_norm", PART(norm1), ZF_GGUF_NORM},
+    {"blk.#.layer_output_norm", PART(norm2), ZF_GGUF_NORM},
+    {0}};
+
+/* Tensors behind the body: of a head of the vocabulary, and of a head of labels. */
+#define TAIL(name) offsetof(struct zf_head_names, name)
+static const struct zf_gguf_part vocabulary_tail[] = {{"output", TAIL(head), ZF_GGUF_LINEAR}, {0}};
+static const struct zf_gguf_part labels_tail[] = {{"cls", TAIL(dense), ZF_GGUF_LINEAR},
+                                                  {"cls.norm", TAIL(norm), ZF_GGUF_NORM},
+                                                  {"cls.output", TAIL(head), ZF_GGUF_LINEAR},
+                                                  {0}};
 
 /* 1 where the first `end` bytes of `name` match the pattern; *layer: the number that "#" matches.  "@"
  * matches any number. */
@@ -71,15 +83,34 @@ static int part_pattern(char out[160], const struct zf_family *family,
   return 1;
 }
 
-static char *translate_head(const struct zf_family *family, const char *name, const char *ending,
+/* The name of a part of a tail without its ending; NULL: the family has no such part. */
+static const char *tail_name(const struct zf_head_names *tail, const struct zf_gguf_part *part,
+                             int *len) {
+  const char *name = *(const char *const *)((const char *)tail + part->part);
+  if (name) *len = (int)(strlen(name) - strlen(".weight"));
+  return name;
+}
+
+static int same(const char *left, size_t left_len, const char *right, size_t right_len) {
+  return left_len == right_len && !strncmp(left, right, left_len);
+}
+
+static char *translate_tail(const struct zf_gguf_arch *arch, const char *name, const char *ending,
                             int to_gguf) {
-  size_t len = strlen(family->lm.head) - strlen(".weight"), name_len = (size_t)(ending - name);
-  const char *from = to_gguf ? family->lm.head : head_name;
-  if (!to_gguf) len = strlen(head_name);
-  if (name_len != len || strncmp(name, from, len) != 0) return NULL;
-  return to_gguf ? zf_asprintf("%s%s", head_name, ending)
-                 : zf_asprintf("%.*s%s", (int)(strlen(family->lm.head) - strlen(".weight")),
-                               family->lm.head, ending);
+  const struct zf_family *family = zf_gguf_family(arch);
+  const struct zf_head_names *tail = arch->labels ? &family->classify : &family->lm;
+  size_t name_len = (size_t)(ending - name);
+  for (const struct zf_gguf_part *part = arch->labels ? labels_tail : vocabulary_tail; part->gguf;
+       part++) {
+    int len;
+    const char *checkpoint = tail_name(tail, part, &len);
+    if (!checkpoint) continue;
+    if (to_gguf && same(checkpoint, (size_t)len, name, name_len))
+      return zf_asprintf("%s%s", part->gguf, ending);
+    if (!to_gguf && same(part->gguf, strlen(part->gguf), name, name_len))
+      return zf_asprintf("%.*s%s", len, checkpoint, ending);
+  }
+  return NULL;
 }
 
 /* 1 where the architecture's own table gives the part another name. */
@@ -118,7 +149,7 @@ static char *translate_name(const struct zf_gguf_arch *arch, const char *name, i
   long layer = 0;
   if (!ending) return NULL;
   if (find_part(arch, name, ending, to_gguf, pattern, &layer)) return fill(pattern, layer, ending);
-  return translate_head(zf_gguf_family(arch), name, ending, to_gguf);
+  return translate_tail(arch, name, ending, to_gguf);
 }
 
 char *zf_gguf_checkpoint_name(const struct zf_gguf_arch *arch, const char *name) {
@@ -129,12 +160,27 @@ char *zf_gguf_tensor_name(const struct zf_gguf_arch *arch, const char *name) {
   return translate_name(arch, name, 1);
 }
 
-char *zf_gguf_wanted_name(const struct zf_gguf_arch *arch, const struct zf_plan *plan,
-                          int64_t number) {
+/* A tensor of the tail under the name that the architecture's own family gives it. */
+static char *tail_of_arch(const struct zf_gguf_arch *arch, const struct zf_config *config,
+                          const char *name) {
   const struct zf_family *family = zf_gguf_family(arch);
-  if (number == plan->head && plan->wanted[number].outside_prefix)
-    return zf_strdup(family->lm.head);
-  return zf_asprintf("%s%s", family->prefix[0], plan->wanted[number].name);
+  const struct zf_head_names *from = zf_config_tail(config),
+                             *to = config->classify ? &family->classify : &family->lm;
+  const char *ending = ending_of(name);
+  for (const struct zf_gguf_part *part = arch->labels ? labels_tail : vocabulary_tail; part->gguf;
+       part++) {
+    int from_len, to_len;
+    const char *own = tail_name(from, part, &from_len), *other = tail_name(to, part, &to_len);
+    if (own && other && ending && same(own, (size_t)from_len, name, (size_t)(ending - name)))
+      return zf_asprintf("%.*s%s", to_len, other, ending);
+  }
+  return zf_strdup(name);
+}
+
+char *zf_gguf_wanted_name(const struct zf_gguf_arch *arch, const struct zf_config *config,
+                          const struct zf_wanted_tensor *wanted) {
+  if (wanted->outside_prefix) return tail_of_arch(arch, config, wanted->name);
+  return zf_asprintf("%s%s", zf_gguf_family(arch)->prefix[0], wanted->name);
 }
 
 /* --- changes --------------------------------------------------------------------------------- */

@@ -190,7 +190,9 @@ int zf_gguf_rope(json_t *config, const struct zf_gguf_source *source) {
       json_object_set(config, "rope_scaling", scaling);
     json_object_set_new(config, family->k_theta ? family->k_theta : "rope_theta",
                         json_real(rope.theta));
-    json_object_set_new(config, "rope_local_base_freq", json_real(rope.theta_local));
+    json_object_set_new(config,
+                        family->k_theta_local ? family->k_theta_local : "rope_local_base_freq",
+                        json_real(rope.theta_local));
     /* The next larger double: the product with head_dim is truncated to an integer. */
     if (rope.rot != rope.dim || family->partial > 0)
       json_object_set_new(config, family->k_partial ? family->k_partial : "partial_rotary_factor",

@@ -98,6 +98,10 @@ void zf_model_place_params(struct zf_model *model);
  * it has done so already. */
 int zf_model_own(struct zf_model *model, void *data, void (*free_data)(void *data));
 
+/* Releases the resident pages of the checkpoint's files; reading weights brings them back from the
+ * system's cache. */
+void zf_model_drop_pages(const struct zf_model *model);
+
 /* 1 where an adapter's parameters are attached. */
 int zf_model_has_adapter(const struct zf_model *model);
 

@@ -100,3 +100,8 @@ void zf_model_place_params(struct zf_model *model) {
     if (param->scales) model->params.param[param->scales].block = param->block;
   }
 }
+
+void zf_model_drop_pages(const struct zf_model *model) {
+  for (int i = 0; i < model->st->file_count; i++)
+    zf_map_drop(&model->st->map[i], 0, model->st->map[i].len);
+}

@@ -274,8 +274,8 @@ static int write_shard(const struct save_files *files, const struct save_writer 
   int rc = path ? zf_st_write(path, part.out, end - first, files->metadata, files->nmetadata,
                               write_tensor, &part)
                 : ZF_ENOMEM;
-  for (int64_t i = first; i < end && !rc; i++)
-    if (json_object_set_new(map, writer->out[i].name, json_string(name))) rc = ZF_ENOMEM;
+  for (int64_t i = first; i < end; i++)
+    if (!rc && json_object_set_new(map, writer->out[i].name, json_string(name))) rc = ZF_ENOMEM;
   free(path);
   return rc;
 }
@@ -296,7 +296,8 @@ static int write_shards(const struct save_files *files, const struct save_writer
   json_t *map = json_object();
   int rc = map ? 0 : ZF_ENOMEM;
   for (int64_t i = 0; i < count; i = shard_end(writer->out, i, count, files->limit)) shards++;
-  for (int64_t i = 0, end; i < count && !rc; i = end) {
+  for (int64_t i = 0, end; i < count; i = end) {
+    if (rc) break;
     char name[64];
     end = shard_end(writer->out, i, count, files->limit);
     snprintf(name, sizeof name, "model-%05lld-of-%05lld.safetensors", (long long)++number,

@@ -19,13 +19,17 @@
 #define CASED(end)                                                                                 \
   "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" end "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER       \
   "*" end "|"
+/* The same cuts in tiktoken's spelling. */
+#define CL100K                                                                                     \
+  "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}{1,3}+| "                            \
+  "?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"
 static const struct zf_gguf_pre pres[] = {
     {"gpt-2 phi-2", NULL, 0, 0, 0, 0},
     {"olmo mpt", NULL, 0, 1, 0, 0},
     {"smollm refact starcoder", NULL, 1, 0, 0, 0},
     {"llama-bpe llama3 llama-v3 falcon3 pixtral", CONTRACTED WORD "\\p{N}{1,3}" THE_REST, 0, 0, 1,
-     1},
-    {"dbrx smaug-bpe", CONTRACTED WORD "\\p{N}{1,3}" THE_REST, 0, 0, 0, 0},
+     1, CL100K},
+    {"dbrx smaug-bpe", CONTRACTED WORD "\\p{N}{1,3}" THE_REST, 0, 0, 0, 0, CL100K},
     {"qwen2", CONTRACTED WORD "\\p{N}" THE_REST, 0, 1, 0, 0},
     {"stablelm2 deepseek-r1-qwen", CONTRACTED WORD "\\p{N}" THE_REST, 0, 0, 0, 0},
     {"tekken", CASED("") "\\p{N}" PATH_REST, 0, 0, 1, 1},
@@ -95,18 +99,22 @@ static int read_form(struct zf_gguf_pre *form, const json_t *pretokenizer) {
   return form->regex && is_bytes(second, 0);
 }
 
+static int same_regex(const char *first, const char *second) {
+  return first && second ? !strcmp(first, second) : first == second;
+}
+
 static int same_form(const struct zf_gguf_pre *pre, const struct zf_gguf_pre *form) {
   int regex =
-      pre->regex && form->regex ? !strcmp(pre->regex, form->regex) : pre->regex == form->regex;
+      same_regex(pre->regex, form->regex) || (pre->also && same_regex(pre->also, form->regex));
   return regex && pre->digits == form->digits && pre->nfc == form->nfc &&
          pre->ignore_merges == form->ignore_merges;
 }
 
 /* Refuses a part of the tokenizer, whose definition the message shows. */
 static int refuse(const json_t *part, const char *what, const char *where) {
-  char *text = json_dumps(part, JSON_COMPACT | JSON_ENCODE_ANY | JSON_PRESERVE_ORDER);
+  char *text = part ? json_dumps(part, JSON_COMPACT | JSON_ENCODE_ANY | JSON_PRESERVE_ORDER) : NULL;
   int rc = zf_error(ZF_EUSAGE, "%s: %s: llama.cpp has no such form: %.300s", where, what,
-                    text ? text : "?");
+                    text ? text : "none");
   free(text);
   return rc;
 }
@@ -115,7 +123,10 @@ int zf_gguf_pre_of(const struct zf_gguf_pre **pre, const json_t *root, const cha
   const json_t *normalizer = json_object_get(root, "normalizer"),
                *pretokenizer = json_object_get(root, "pre_tokenizer");
   struct zf_gguf_pre form = {.nfc = is_type(normalizer, "NFC")};
-  if (!form.nfc && json_is_object(normalizer)) return refuse(normalizer, "normalizer", where);
+  int none =
+      !json_is_object(normalizer) || (is_type(normalizer, "Sequence") &&
+                                      !json_array_size(json_object_get(normalizer, "normalizers")));
+  if (!form.nfc && !none) return refuse(normalizer, "normalizer", where);
   if (!read_form(&form, pretokenizer)) return refuse(pretokenizer, "pre_tokenizer", where);
   form.ignore_merges =
       json_is_true(json_object_get(json_object_get(root, "model"), "ignore_merges"));

@@ -130,7 +130,8 @@ static int complete(json_t *root, const char *path) {
   complete_bytes(json_object_get(root, "decoder"));
   complete_bytes(pretokenizer);
   json_array_foreach(json_object_get(pretokenizer, "pretokenizers"), i, part) complete_bytes(part);
-  int rc = complete_template(json_object_get(root, "post_processor"));
+  json_t *post = json_object_get(root, "post_processor");
+  int rc = json_is_object(post) ? complete_template(post) : 0;
   if (!rc) rc = list_merges(root, path);
   if (rc) return rc;
   for (int j = 0; j < 3; j++)

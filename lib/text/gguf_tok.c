@@ -2,6 +2,8 @@
  * serves both.
  *
  *   tokenizer.ggml.model "gpt2"   byte-level BPE with `merges`; `pre` names the pre-tokenizer
+ *                        "bert"   WordPiece; a piece that begins a word has a mark in front instead of
+ *                                 "##" in front of all others
  *                        "llama"  SentencePiece's BPE: of all pairs that make a piece, the one
  *                                 whose piece has the highest score merges first
  *
@@ -178,12 +180,85 @@ static int make_sentencepiece(json_t **out, const struct gguf_tokenizer *gguf) {
   return *out ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", gguf->path);
 }
 
+/* --- WordPiece ------------------------------------------------------------------------------- */
+
+/* The piece as vocab.txt has it.  Special tokens are written as they are. */
+static json_t *word_piece(const struct gguf_tokenizer *gguf, size_t id, const char *text) {
+  static const char mark[] = "\xe2\x96\x81";
+  int64_t type = type_of(gguf, id);
+  if (type == ZF_PIECE_CONTROL || type == ZF_PIECE_UNKNOWN || type == ZF_PIECE_UNUSED)
+    return json_string(text);
+  if (!strncmp(text, mark, sizeof mark - 1)) return json_string(text + sizeof mark - 1);
+  return json_sprintf("##%s", text);
+}
+
+static int word_vocab(json_t **vocab, json_t **added, const struct gguf_tokenizer *gguf) {
+  const json_t *value;
+  size_t i;
+  if (!(*vocab = json_object()) || !(*added = json_array()))
+    return zf_error(ZF_ENOMEM, "%s: out of memory", gguf->path);
+  json_array_foreach((json_t *)gguf->tokens, i, value) {
+    int64_t type = type_of(gguf, i);
+    int special = type == ZF_PIECE_CONTROL || type == ZF_PIECE_UNKNOWN;
+    json_t *piece = word_piece(gguf, i, json_string_value(value));
+    const char *text = json_string_value(piece);
+    int twice = text && json_object_get(*vocab, text) != NULL;
+    int rc =
+        !text || json_object_set_new(*vocab, text, json_integer((json_int_t)i)) ? ZF_ENOMEM : 0;
+    if (!rc && special)
+      json_array_append_new(*added, json_pack("{s:I, s:O, s:b, s:b}", "id", (json_int_t)i,
+                                              "content", piece, "normalized", 0, "special", 1));
+    json_decref(piece);
+    if (twice)
+      return zf_error(ZF_EINVALID, "%s: token %zu: '%.60s' appears twice", gguf->path, i,
+                      json_string_value(value));
+    if (rc) return zf_error(ZF_ENOMEM, "%s: out of memory", gguf->path);
+  }
+  return 0;
+}
+
+/* CLS before and SEP after every text; llama.cpp has BOS in CLS' place. */
+static json_t *around_words(const struct gguf_tokenizer *gguf) {
+  const char *cls = token_of(gguf, "cls_token_id") ? "cls_token_id" : "bos_token_id",
+             *sep = "seperator_token_id";
+  const char *first = token_of(gguf, cls), *last = token_of(gguf, sep);
+  if (!first || !last) return json_null();
+  return json_pack("{s:s, s:[{s:{s:s}}, {s:{s:s}}, {s:{s:s}}], s:{s:{s:[O]}, s:{s:[O]}}}", "type",
+                   "TemplateProcessing", "single", "SpecialToken", "id", first, "Sequence", "id",
+                   "A", "SpecialToken", "id", last, "special_tokens", first, "ids",
+                   tokenizer_key(gguf, cls), last, "ids", tokenizer_key(gguf, sep));
+}
+
+static int make_wordpiece(json_t **out, const struct gguf_tokenizer *gguf) {
+  const json_t *lower = tokenizer_key(gguf, "normalizer.lowercase"),
+               *strip = tokenizer_key(gguf, "normalizer.strip_accents");
+  const char *unk = token_of(gguf, "unknown_token_id");
+  int lowercase = lower ? json_is_true(lower) : 1, strips = strip ? json_is_true(strip) : lowercase;
+  json_t *vocab = NULL, *added = NULL;
+  int rc = word_vocab(&vocab, &added, gguf);
+  if (rc) {
+    json_decref(vocab);
+    json_decref(added);
+    return rc;
+  }
+  *out = json_pack(
+      "{s:o, s:{s:s, s:b, s:b, s:b, s:b}, s:{s:s}, s:o, s:{s:s, s:s, s:b}, s:{s:s, s:s, s:s, s:i, "
+      "s:o}}",
+      "added_tokens", added, "normalizer", "type", "BertNormalizer", "clean_text", 1,
+      "handle_chinese_chars", 1, "strip_accents", strips, "lowercase", lowercase, "pre_tokenizer",
+      "type", "BertPreTokenizer", "post_processor", around_words(gguf), "decoder", "type",
+      "WordPiece", "prefix", "##", "cleanup", 1, "model", "type", "WordPiece", "unk_token",
+      unk ? unk : "[UNK]", "continuing_subword_prefix", "##", "max_input_chars_per_word", 100,
+      "vocab", vocab);
+  return *out ? 0 : zf_error(ZF_ENOMEM, "%s: out of memory", gguf->path);
+}
+
 /* --- opening --------------------------------------------------------------------------------- */
 
 static const struct {
   const char *model;
   int (*make_tokenizer)(json_t **out, const struct gguf_tokenizer *gguf);
-} makers[] = {{"gpt2", make_byte_bpe}, {"llama", make_sentencepiece}};
+} makers[] = {{"gpt2", make_byte_bpe}, {"llama", make_sentencepiece}, {"bert", make_wordpiece}};
 
 static int make_tokenizer(json_t **out, const struct gguf_tokenizer *gguf) {
   const char *model = json_string_value(tokenizer_key(gguf, "model"));
@@ -191,7 +266,7 @@ static int make_tokenizer(json_t **out, const struct gguf_tokenizer *gguf) {
     if (model && !strcmp(makers[i].model, model)) return makers[i].make_tokenizer(out, gguf);
   return zf_error(ZF_EINVALID,
                   "%s: key 'tokenizer.ggml.model': '%.60s' is not supported; supported are gpt2, "
-                  "llama",
+                  "llama, bert",
                   gguf->path, model ? model : "(none)");
 }
 

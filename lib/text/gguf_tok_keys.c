@@ -19,6 +19,7 @@ struct tok_keys {
   const struct zf_tok *tok;
   const json_t *root;
   int64_t rows; /* of the model's embedding */
+  int words;    /* WordPiece */
   const char *where;
 };
 
@@ -45,15 +46,18 @@ static int type_of(const struct tok_keys *keys, int32_t id, const char *piece, i
   return scored && is_byte_piece(piece) ? ZF_PIECE_BYTE : ZF_PIECE_NORMAL;
 }
 
-/* A row of the embedding without a token gets a name that no text gives. */
+/* A row of the embedding without a token gets a name that no text gives.  WordPiece: what begins a word has a
+ * mark in front, and what continues one is bare. */
 static json_t *token_text(const struct tok_keys *keys, int32_t id) {
   const char *piece = zf_tok_piece(keys->tok, id);
+  int whole = !keys->words || zf_added_find(&keys->tok->added, id);
   char pad[32];
   snprintf(pad, sizeof pad, "[PAD%d]", id);
-  return json_string(piece ? piece : pad);
+  if (!piece || whole) return json_string(piece ? piece : pad);
+  return strncmp(piece, "##", 2) ? json_sprintf(MARK "%s", piece) : json_string(piece + 2);
 }
 
-static int set_tokens(const struct tok_keys *keys, int scored) {
+static int set_tokens(const struct tok_keys *keys, int scored) { /* scored: as for type_of */
   json_t *tokens = json_array(), *types = json_array();
   for (int64_t id = 0; id < keys->rows; id++) {
     const char *piece = zf_tok_piece(keys->tok, (int32_t)id);
@@ -159,8 +163,8 @@ static int set_scores(const struct tok_keys *keys) {
   json_t *scores = json_array();
   int rc = score ? 0 : ZF_ENOMEM;
   if (!rc) rc = stored ? score_as_stored(score, keys) : score_by_rank(score, keys);
-  for (int64_t id = 0; id < keys->rows && !rc; id++)
-    json_array_append_new(scores, json_real(score[id]));
+  for (int64_t id = 0; id < keys->rows; id++)
+    if (!rc) json_array_append_new(scores, json_real(score[id]));
   free(score);
   if (!rc) return set(keys, "scores", ZF_GGUF_F32, scores);
   json_decref(scores);
@@ -176,8 +180,9 @@ static int is_known_part(const json_t *part) {
   size_t i;
   int found = 0;
   for (int k = 0; k < 5; k++) found |= type && !strcmp(type, known[k]);
+  const char *regex = json_string_value(json_object_get(json_object_get(part, "pattern"), "Regex"));
   if (pattern && strcmp(json_string_value(pattern), " ") != 0) return 0;
-  if (json_object_get(json_object_get(part, "pattern"), "Regex")) return 0;
+  if (regex && strcmp(regex, "\\A" MARK) != 0) return 0; /* a space in front, as spm.c writes it */
   if (json_is_true(json_object_get(part, "split"))) return 0;
   json_array_foreach(json_object_get(part, "normalizers"), i, child) found &= is_known_part(child);
   return found;
@@ -217,6 +222,39 @@ static int sentencepiece_keys(const struct tok_keys *keys) {
   return rc ? rc : set(keys, "add_space_prefix", ZF_GGUF_BOOL, json_boolean(space));
 }
 
+/* --- WordPiece ------------------------------------------------------------------------------- */
+
+/* 1 where a flag of BERT's normalizer has this value or is absent, which means the same. */
+static int flag_is(const json_t *normalizer, const char *key, int expected) {
+  const json_t *flag = json_object_get(normalizer, key);
+  return !json_is_boolean(flag) || json_is_true(flag) == expected;
+}
+
+static int wordpiece_keys(const struct tok_keys *keys) {
+  struct tok_keys words = *keys;
+  const json_t *normalizer = json_object_get(keys->root, "normalizer"),
+               *model = json_object_get(keys->root, "model"),
+               *lower = json_object_get(normalizer, "lowercase"),
+               *strip = json_object_get(normalizer, "strip_accents");
+  const char *kind = json_string_value(json_object_get(normalizer, "type")),
+             *prefix = json_string_value(json_object_get(model, "continuing_subword_prefix")),
+             *split = json_string_value(
+                 json_object_get(json_object_get(keys->root, "pre_tokenizer"), "type"));
+  int lowercase = lower ? json_is_true(lower) : 1,
+      strips = json_is_boolean(strip) ? json_is_true(strip) : lowercase;
+  if (!kind || strcmp(kind, "BertNormalizer") != 0 || !split ||
+      strcmp(split, "BertPreTokenizer") != 0 || !flag_is(normalizer, "clean_text", 1) ||
+      !flag_is(normalizer, "handle_chinese_chars", 1) || (prefix && strcmp(prefix, "##") != 0))
+    return zf_error(ZF_EUSAGE,
+                    "%s: expected WordPiece with BERT's parts around it: llama.cpp has no "
+                    "other form",
+                    keys->where);
+  words.words = 1;
+  int rc = set_tokens(&words, 0);
+  if (!rc) rc = set(keys, "normalizer.lowercase", ZF_GGUF_BOOL, json_boolean(lowercase));
+  return rc ? rc : set(keys, "normalizer.strip_accents", ZF_GGUF_BOOL, json_boolean(strips));
+}
+
 /* --- special tokens -------------------------------------------------------------------------- */
 
 static int set_ids(const struct tok_keys *keys) {
@@ -226,12 +264,13 @@ static int set_ids(const struct tok_keys *keys) {
   static const char *const more[] = {"eot_token_id", "eom_token_id"};
   const struct zf_ids *ends = &keys->tok->end_ids;
   int rc = 0, used = 0;
-  for (int k = 0; k < ZF_SPECIALS && !rc; k++) {
+  for (int k = 0; k < ZF_SPECIALS; k++) {
+    if (rc) break;
     int32_t id = keys->tok->special[k].id;
     if (id >= 0 && id < keys->rows) rc = set(keys, names[k], ZF_GGUF_U32, json_integer(id));
   }
-  for (int64_t i = 0; i < ends->count && !rc && used < 2; i++)
-    if (ends->id[i] != keys->tok->special[ZF_EOS].id && ends->id[i] < keys->rows)
+  for (int64_t i = 0; i < ends->count; i++)
+    if (!rc && used < 2 && ends->id[i] != keys->tok->special[ZF_EOS].id && ends->id[i] < keys->rows)
       rc = set(keys, more[used++], ZF_GGUF_U32, json_integer(ends->id[i]));
   return rc;
 }
@@ -244,7 +283,9 @@ static int set_around(const struct tok_keys *keys) {
   int64_t more = rc ? 0 : whole.count - plain.count, front = 0;
   while (!rc && front < more && (!plain.count || whole.id[front] != plain.id[0])) front++;
   int64_t behind = more - front;
-  int32_t bos = keys->tok->special[ZF_BOS].id, eos = keys->tok->special[ZF_EOS].id;
+  int encoder = keys->tok->special[ZF_BOS].id < 0 && keys->tok->special[ZF_CLS].id >= 0;
+  int32_t bos = keys->tok->special[encoder ? ZF_CLS : ZF_BOS].id,
+          eos = keys->tok->special[encoder ? ZF_SEP : ZF_EOS].id;
   int fits = front <= 1 && behind <= 1 && (!front || whole.id[0] == bos) &&
              (!behind || whole.id[whole.count - 1] == eos);
   if (!rc && !fits)
@@ -252,7 +293,10 @@ static int set_around(const struct tok_keys *keys) {
                   "%s: post_processor: it adds tokens around a text that are not one BOS and one "
                   "EOS: llama.cpp has no such form",
                   keys->where);
+  if (!rc && encoder && bos >= 0) rc = set(keys, "bos_token_id", ZF_GGUF_U32, json_integer(bos));
+  if (!rc && encoder && eos >= 0) rc = set(keys, "eos_token_id", ZF_GGUF_U32, json_integer(eos));
   if (!rc) rc = set(keys, "add_bos_token", ZF_GGUF_BOOL, json_boolean(front == 1));
+  if (!rc && encoder) rc = set(keys, "add_sep_token", ZF_GGUF_BOOL, json_boolean(behind == 1));
   if (!rc) rc = set(keys, "add_eos_token", ZF_GGUF_BOOL, json_boolean(behind == 1));
   zf_ids_free(&plain);
   zf_ids_free(&whole);
@@ -278,12 +322,18 @@ static int is_byte_bpe(const json_t *root) {
   return is_model(root, "BPE") && !is_sentencepiece(root);
 }
 
+static int is_wordpiece(const json_t *root) {
+  return is_model(root, "WordPiece");
+}
+
 /* tokenizer.ggml.model, and how its keys are made. */
 static const struct {
   const char *model;
   int (*fits)(const json_t *root);
   int (*set)(const struct tok_keys *keys);
-} kinds[] = {{"llama", is_sentencepiece, sentencepiece_keys}, {"gpt2", is_byte_bpe, byte_bpe_keys}};
+} kinds[] = {{"llama", is_sentencepiece, sentencepiece_keys},
+             {"gpt2", is_byte_bpe, byte_bpe_keys},
+             {"bert", is_wordpiece, wordpiece_keys}};
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
 static int set_kind(const struct tok_keys *keys) {

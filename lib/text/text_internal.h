@@ -438,6 +438,7 @@ struct zf_gguf_pre {
   int nfc;
   int ignore_merges; /* a word that is in the vocabulary is one token */
   int bos;           /* default of add_bos_token */
+  const char *also;  /* another spelling of the expression in tokenizer.json; NULL: none */
 };
 /* The row with this name, ZF_EINVALID: none; or with the parts of root, a tokenizer.json, ZF_EUSAGE:
  * none. */

@@ -46,6 +46,7 @@ static const char *const run_files[] = {"run.json",
                                         "adapter_model.safetensors",
                                         "adapter_config.json",
                                         "model.gguf",
+                                        "export.gguf",
                                         "teacher.bin"};
 enum { RUN_FILES = sizeof run_files / sizeof *run_files };
 

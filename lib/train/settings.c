@@ -28,6 +28,12 @@ const struct zf_conf_key zf_train_keys[] = {
      .choices = "auto|f32|f24|f16|bf16"},
     {"save_dtype", ZF_CONF_ENUM, "auto", "dtype of the saved model; auto: as trained",
      .choices = "auto|f32|f16|bf16", .may_change = 1},
+    {"export", ZF_CONF_ENUM, "none",
+     "beside the result: gguf, the file OUT/export.gguf for llama.cpp", .choices = "none|gguf",
+     .may_change = 1},
+    {"export_type", ZF_CONF_ENUM, "auto", "type of the exported matrices; auto: as stored",
+     .choices = "auto|f32|f16|bf16|q8_0|q4_0|q4_1|q5_0|q5_1|q2_k|q3_k|q4_k|q5_k|q6_k|iq4_nl",
+     .may_change = 1},
     {"compute", ZF_CONF_ENUM, "auto",
      "arithmetic of the matrix products; auto: bf16 if the processor has it and zo_eps is auto or "
      "at least 3e-3, else f32",

@@ -27,7 +27,11 @@ Commands:
   plan       memory and time of a run before it starts, and what fits
   merge      fold an adapter into its base model
   init       write a model of random weights from a config.json
-  export     write a GGUF file as a model directory, an adapter in another format
+  export     write a model, run or adapter for other tools: GGUF, safetensors, Ollama, PEFT, MLX
+  quantize   write a model as a GGUF file of fewer bits
+  prune      set weights to zero, or cut parts of a model off
+  shrink     make a model smaller in several ways, measure each, recommend one
+  compare    how far a compressed or tuned model is from a reference
   bench      how fast this machine runs a training step
   env        what this machine and this build are
 
@@ -69,7 +73,11 @@ Commands:
   plan       memory and time of a run before it starts, and what fits
   merge      fold an adapter into its base model
   init       write a model of random weights from a config.json
-  export     write a GGUF file as a model directory, an adapter in another format
+  export     write a model, run or adapter for other tools: GGUF, safetensors, Ollama, PEFT, MLX
+  quantize   write a model as a GGUF file of fewer bits
+  prune      set weights to zero, or cut parts of a model off
+  shrink     make a model smaller in several ways, measure each, recommend one
+  compare    how far a compressed or tuned model is from a reference
   bench      how fast this machine runs a training step
   env        what this machine and this build are
 
@@ -172,6 +180,8 @@ overwrite_output_dir: true  # configs/demo.yaml:10:23
 dtype: auto  # configs/demo.yaml:32:8
 trained_dtype: auto  # default
 save_dtype: auto  # default
+export: none  # default
+export_type: auto  # default
 compute: auto  # configs/demo.yaml:44:10
 trainable: ["*"]  # configs/demo.yaml:31:12
 threads: auto  # default

@@ -292,6 +292,36 @@ START_TEST(test_gguf_rows) {
 }
 END_TEST
 
+/* GPT-NeoX has query, key and value of a head together, a GGUF file all queries first: row d of part p of head
+ * h, (3 h + p) D + d, is row (p H + h) D + d.  The file is read back as what it was. */
+START_TEST(test_gguf_parts) {
+  struct zf_adapter_file *file = NULL, *again = NULL;
+  const struct zf_model *base = base_of("../../adapters/gpt_neox/base");
+  ck_ok(zf_adapter_file_read(&file, "tests/golden/adapters/gpt_neox/lora", NULL));
+  int64_t heads = base->config.heads, dim = base->config.head_dim, rank = file->config.r;
+  struct zf_gguf gguf;
+  char path[256];
+  snprintf(path, sizeof path, "%s", tmp_path("parts.gguf"));
+  ck_ok(zf_adapter_file_write_gguf(file, path, base));
+  ck_ok(zf_gguf_open(&gguf, path, 1));
+  const struct zf_st_tensor *qkv = zf_st_find(gguf.st, "blk.0.attn_qkv.weight.lora_b");
+  ck_assert(qkv && qkv->shape[0] == 3 * heads * dim && qkv->shape[1] == rank);
+  for (int64_t row = 0; row < 3 * heads * dim; row++) {
+    int64_t part = row / dim / heads, head = row / dim % heads;
+    float value;
+    memcpy(&value, qkv->data + 4 * row * rank, 4);
+    ck_assert_float_eq(value,
+                       find_value(file, "gpt_neox.layers.0.attention.query_key_value", "lora_B",
+                                  (int)(((3 * head + part) * dim + row % dim) * rank)));
+  }
+  zf_gguf_free(&gguf);
+  ck_ok(zf_adapter_file_read(&again, path, base));
+  compare_files(file, again);
+  zf_adapter_file_free(again);
+  zf_adapter_file_free(file);
+}
+END_TEST
+
 /* Files that Python packages wrote: the adapter `lora` as llama.cpp's converter and mlx-lm lay it out. */
 START_TEST(test_foreign_formats) {
   struct zf_adapter_file *file = read_golden("lora"), *other = NULL;
@@ -359,8 +389,8 @@ START_TEST(test_refused_formats) {
            "GGUF adapters cannot hold lora_magnitude_vector");
   zf_adapter_file_free(file);
   file = read_golden("lora_conv1d");
-  ck_fails(zf_adapter_file_write_gguf(file, tmp_path("no"), base_of("bert")), ZF_EUSAGE,
-           "no GGUF adapters for the family bert");
+  ck_fails(zf_adapter_file_write_gguf(file, tmp_path("no"), base_of("../../families/opt")),
+           ZF_EUSAGE, "no GGUF adapters for the family opt");
   ck_fails(zf_adapter_file_write_gguf(file, tmp_path("no"), base_of("llama")), ZF_EUSAGE,
            "'transformer.h.0.attn.c_attn' has no name in GGUF files of llama");
   ck_fails(zf_adapter_file_write_mlx(file, tmp_path("no")), ZF_EUSAGE,
@@ -433,6 +463,7 @@ int main(void) {
   tcase_add_test(tc, test_mlx_dora);
   tcase_add_loop_test(tc, test_gguf_round_trip, 0, sizeof convertible / sizeof *convertible);
   tcase_add_test(tc, test_gguf_rows);
+  tcase_add_test(tc, test_gguf_parts);
   tcase_add_test(tc, test_foreign_formats);
   tcase_add_test(tc, test_gguf_embedding);
   tcase_add_test(tc, test_refused_formats);

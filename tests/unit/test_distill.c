@@ -62,9 +62,8 @@ static float *student_of(const struct golden_case *golden) {
   float *logits = calloc((size_t)(golden->rows * golden->vocab), sizeof *logits);
   for (int64_t row = 0; row < golden->rows; row++)
     for (int64_t i = 0; i < golden->vocab; i++)
-      logits[row * golden->vocab + i] = (float)json_number_value(
-          json_array_get(json_array_get(json_object_get(golden->object, "student"), (size_t)row),
-                         (size_t)i));
+      logits[row * golden->vocab + i] = (float)json_number_value(json_array_get(
+          json_array_get(json_object_get(golden->object, "student"), (size_t)row), (size_t)i));
   return logits;
 }
 
@@ -75,8 +74,7 @@ static void gradient_of(struct zf_distill *distill, int64_t row, const float *lo
   double coefficient, lse;
   zf_distill_softmax(distill, row, logits, &coefficient, &lse);
   for (int64_t i = 0; i < V; i++)
-    listed[i] = (float)(coefficient *
-                        exp((double)(logits[i] * zf_distill_inverse(distill)) - lse));
+    listed[i] = (float)(coefficient * exp((double)(logits[i] * zf_distill_inverse(distill)) - lse));
   zf_distill_listed(distill, row, listed, 0, V);
   for (int64_t i = 0; i < V; i++) gradient[i] = (double)listed[i];
 }
@@ -273,9 +271,9 @@ static double loss_along(struct zf_run *run, float **kept, double by) {
 
 /* As test_slope of test_backprop.c, with the same bound. */
 START_TEST(slope_of_the_objective) {
-  struct zf_conf *conf = conf_of(types[_i], DEMO_TEACHER
-                                 "method: sgd\nobjective_weight: 0.6\ndistill_top_k: 5\n"
-                                 "distill_temperature: 2\n");
+  struct zf_conf *conf =
+      conf_of(types[_i], DEMO_TEACHER "method: sgd\nobjective_weight: 0.6\ndistill_top_k: 5\n"
+                                      "distill_temperature: 2\n");
   struct zf_perturb none = zf_perturb_none();
   struct zf_run *run;
   float *kept[256];

@@ -542,7 +542,7 @@ static const struct {
   const char *key, *value; /* JSON; NULL: taken away */
   const char *message;
 } bad_keys[] = {
-    {"tokenizer.ggml.model", "\"bert\"", "'bert' is not supported; supported are gpt2, llama"},
+    {"tokenizer.ggml.model", "\"t5\"", "'t5' is not supported; supported are gpt2, llama, bert"},
     {"tokenizer.ggml.pre", NULL, "'(none)' is not supported; supported are gpt-2 phi-2"},
     {"tokenizer.ggml.tokens", "3", "'tokenizer.ggml.tokens': expected an array, found an integer"},
     {"tokenizer.ggml.tokens", "[\"a\", 1]", "token 1: expected a string"},
