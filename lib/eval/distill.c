@@ -30,7 +30,7 @@ struct zf_distill {
 int64_t zf_distill_bytes(int64_t k, int64_t rows, const struct zf_dataset *const *set) {
   int64_t each = (int64_t)(sizeof(int64_t) + sizeof(double) + sizeof(struct zf_coarse_row)) +
                  2 * k * (int64_t)sizeof(float);
-  int64_t bytes = rows * each;
+  int64_t bytes = rows * (each + zf_teacher_row_bytes(k));
   for (int i = 0; i < ZF_TEACHER_SETS; i++)
     if (set[i]) bytes += (set[i]->count + 1) * (int64_t)sizeof(int64_t);
   return bytes;
@@ -118,7 +118,8 @@ void zf_distill_begin(struct zf_distill *distill, const struct zf_dataset *datas
   const int64_t *first = set_of(distill, dataset)->first;
   distill->R = 0;
   distill->streams = streams;
-  if (!distill->k) return; /* options are known by example */
+  zf_teacher_drop(distill->teacher); /* the rows of the pass before */
+  if (!distill->k) return;           /* options are known by example */
   for (int64_t i = from; i < to; i++) {
     int64_t example = index ? index[i] : i;
     for (int64_t row = first[example]; row < first[example + 1]; row++)

@@ -21,7 +21,8 @@ ZF_BEGIN_DECLS
 
 struct zf_distill;
 
-/* The bytes of zf_distill_new for passes of `rows` rows on all streams, k listed tokens and these sets. */
+/* The bytes of zf_distill_new for passes of `rows` rows on all streams, k listed tokens and these sets, and of
+ * the rows of the file that a pass reads. */
 int64_t zf_distill_bytes(int64_t k, int64_t rows, const struct zf_dataset *const *set);
 
 /* `set` [ZF_TEACHER_SETS], in the order of the file; entries may be NULL.  Teacher and sets outlive it. */

@@ -23,8 +23,8 @@ struct zf_teacher {
   struct zf_map map; /* data NULL: the bytes are the caller's */
 };
 
-int64_t zf_teacher_row_bytes(const struct zf_teacher_head *head) {
-  return head->kind == ZF_TEACHER_TOKENS ? 8 * head->k + 4 : 4;
+int64_t zf_teacher_row_bytes(int64_t k) {
+  return 8 * k + 4;
 }
 
 /* --- the head of the file --- */
@@ -95,7 +95,7 @@ static int place_rows(struct zf_teacher *teacher, struct zf_bytes *bytes) {
   int overflow = 0;
   for (int i = 0; i < ZF_TEACHER_SETS; i++)
     overflow |= zf_add_checked(rows, head->set[i].rows, &rows);
-  teacher->row_bytes = zf_teacher_row_bytes(head);
+  teacher->row_bytes = zf_teacher_row_bytes(head->k);
   overflow |= zf_mul_checked(rows, teacher->row_bytes, &size);
   if (overflow || bytes->len - bytes->pos < 4 || (uint64_t)size != bytes->len - bytes->pos - 4)
     return zf_error(ZF_EINVALID, "expected %lld rows of %lld bytes and 4 more, found %zu bytes",
@@ -200,7 +200,7 @@ int zf_teacher_open(struct zf_teacher **out, const char *path) {
   int rc = new_teacher(out, path);
   if (!rc) rc = zf_map_open(&(*out)->map, path);
   if (!rc) rc = parse(*out, (*out)->map.data, (*out)->map.len);
-  if (!rc) zf_map_drop(&(*out)->map, 0, (*out)->map.len); /* steps read few rows */
+  if (!rc) zf_teacher_drop(*out); /* steps read few rows */
   return finish(out, rc);
 }
 
@@ -256,20 +256,8 @@ void zf_teacher_rows(int64_t *first, const struct zf_dataset *dataset) {
     first[i + 1] = first[i] + (options ? dataset->example[i].nseq : zf_example_rows(dataset, i));
 }
 
-static int64_t bytes_of_set(int64_t k, const struct zf_dataset *dataset) {
-  int options = zf_task_has_options(dataset->type);
-  int64_t bytes = 0;
-  for (int64_t i = 0; i < dataset->count; i++)
-    bytes +=
-        options ? 4 * (int64_t)dataset->example[i].nseq : zf_example_rows(dataset, i) * (8 * k + 4);
-  return bytes;
-}
-
-int64_t zf_teacher_size(int64_t k, const struct zf_dataset *const *set) {
-  int64_t bytes = ZF_TEACHER_HEAD + 4;
-  for (int i = 0; i < ZF_TEACHER_SETS; i++)
-    if (set[i]) bytes += bytes_of_set(k, set[i]);
-  return bytes;
+void zf_teacher_drop(const struct zf_teacher *teacher) {
+  zf_map_drop(&teacher->map, 0, teacher->map.len);
 }
 
 /* Token ids, and which of them are targets. */

@@ -53,8 +53,11 @@ const struct zf_teacher_head *zf_teacher_head(const struct zf_teacher *teacher);
 const char *zf_teacher_name(const struct zf_teacher *teacher);
 int64_t zf_teacher_bytes(const struct zf_teacher *teacher); /* of the mapped file */
 
-/* The bytes of a file about these sets (ZF_TEACHER_SETS; entries may be NULL) with k listed tokens. */
-int64_t zf_teacher_size(int64_t k, const struct zf_dataset *const *set);
+/* Gives back the memory of rows that were read; the system reads them again from the file. */
+void zf_teacher_drop(const struct zf_teacher *teacher);
+
+/* The bytes of a row with k listed tokens (0: an option). */
+int64_t zf_teacher_row_bytes(int64_t k);
 
 /* 1 where the file `path` begins as such a file. */
 int zf_teacher_probe(const char *path);

@@ -4,13 +4,11 @@
 
 #include "eval/teacher.h"
 
-enum { ZF_TEACHER_MAGIC = 8, ZF_TEACHER_HEAD = 184 };
+enum { ZF_TEACHER_MAGIC = 8 };
 extern const char zf_teacher_magic[ZF_TEACHER_MAGIC + 1];
 
 /* Temperatures beyond these give f32 logits that overflow, or a uniform distribution. */
 #define ZF_TEACHER_COLDEST 1e-3
 #define ZF_TEACHER_HOTTEST 1e3
-
-int64_t zf_teacher_row_bytes(const struct zf_teacher_head *head);
 
 #endif

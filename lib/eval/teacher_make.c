@@ -107,7 +107,7 @@ static void reduce_row(struct teacher_maker *maker, int64_t i) {
   int64_t V = head->vocab, k = head->k;
   const float *logits = maker->logits + i * V;
   struct likely_token *likely = maker->likely + i * k;
-  int32_t *id = (int32_t *)(void *)(maker->rows + i * zf_teacher_row_bytes(head));
+  int32_t *id = (int32_t *)(void *)(maker->rows + i * zf_teacher_row_bytes(head->k));
   float *log_p = (float *)(void *)(id + k);
   struct zf_coarse_row row = {-INFINITY, 0};
   find_likely(likely, k, logits, V);
@@ -120,7 +120,7 @@ static void reduce_row(struct teacher_maker *maker, int64_t i) {
 
 /* Writes the rows of the pass. */
 static int write_rows(struct teacher_maker *maker, int64_t rows) {
-  int64_t V = maker->head.vocab, size = zf_teacher_row_bytes(&maker->head);
+  int64_t V = maker->head.vocab, size = zf_teacher_row_bytes(maker->head.k);
   for (int64_t first = 0; first < rows; first += maker->chunk) {
     int64_t count = zf_min64(maker->chunk, rows - first);
     int finite = 1;
@@ -253,7 +253,7 @@ static int open_rows(struct teacher_maker *maker, int64_t rows) {
   maker->chunk = zf_min64(rows, zf_max64(1, LOGITS / head->vocab));
   maker->logits = zf_calloc(maker->chunk * head->vocab, sizeof *maker->logits);
   maker->likely = zf_calloc(maker->chunk * head->k, sizeof *maker->likely);
-  maker->rows = zf_calloc(maker->chunk, zf_teacher_row_bytes(head));
+  maker->rows = zf_calloc(maker->chunk, zf_teacher_row_bytes(head->k));
   return maker->logits && maker->likely && maker->rows ? 0 : ZF_ENOMEM;
 }
 

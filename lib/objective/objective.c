@@ -75,8 +75,7 @@ int64_t zf_objective_bytes(const struct zf_objective_settings *settings,
   if (settings->kind->needs & ZF_NEEDS_TEXT)
     bytes += zf_objective_texts_bytes(settings, model, room);
   if ((settings->kind->needs & ZF_NEEDS_TEACHER) && room->set[0])
-    bytes += zf_distill_bytes(settings->top_k, room->rows, room->set) +
-             zf_teacher_size(settings->top_k, room->set);
+    bytes += zf_distill_bytes(settings->top_k, room->rows, room->set);
   for (int i = 0; i < room->sets; i++)
     if ((settings->kind->needs & ZF_NEEDS_REFERENCE) && room->set[i])
       bytes += 2 * (int64_t)sizeof(double) * room->set[i]->count;
