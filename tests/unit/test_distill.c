@@ -7,6 +7,7 @@
 #include "eval/distill.h"
 #include "fmt/json.h"
 #include "kern/kern.h"
+#include "train/auto_rate.h"
 #include "train/backprop.h"
 #include "train/measure.h"
 #include "unit/models.h"
@@ -245,7 +246,7 @@ static void move(struct zf_run *run) {
   for (int64_t i = 0; i < run->model->params.count; i++) {
     float *value = param_of(run, i)->data;
     for (int64_t j = 0; j < param_of(run, i)->count; j++)
-      value[j] *= 1 + 0.05f * (float)sin((double)(i + j));
+      value[j] *= 1 + 0.02f * (float)sin((double)(i + j));
   }
 }
 
@@ -291,6 +292,29 @@ START_TEST(slope_of_the_objective) {
   ck_assert_msg(fabs(slope / (norm * norm) - 1) < 5e-3, "slope %g, square of the norm %g", slope,
                 norm * norm);
   for (int64_t i = 0; i < run->model->params.count; i++) free(kept[i]);
+  zf_run_free(run);
+  zf_conf_free(conf);
+}
+END_TEST
+
+/* The walk of `learning_rate: auto` may cost a share of the divergence that there is; far from the teacher
+ * no more than a loss of the task may change. */
+START_TEST(a_rate_of_its_own) {
+  struct zf_conf *conf = conf_of(types[0], DEMO_TEACHER);
+  struct zf_perturb none = zf_perturb_none();
+  struct zf_run *run;
+  struct zf_auto_rate rate;
+  double loss;
+  ck_ok(zf_conf_word(conf, "learning_rate=auto"));
+  ck_ok(zf_conf_word(conf, "num_train=32")); /* those that the test of the rate reads */
+  ck_ok(zf_conf_word(conf, "micro_batch_size=32"));
+  ck_ok(zf_conf_word(conf, "gradient_accumulation_steps=1"));
+  ck_ok(zf_run_open(&run, conf, ZF_WANT_TRAIN));
+  move(run);
+  ck_ok(zf_run_batch_loss(run, 0, &none, &loss));
+  ck_ok(zf_auto_rate(&rate, run));
+  ck_assert_double_eq_tol(rate.change, fmin(0.1, loss / 4), 1e-12);
+  ck_assert_double_gt(rate.rate, 0);
   zf_run_free(run);
   zf_conf_free(conf);
 }
@@ -360,6 +384,7 @@ int main(void) {
   tcase_add_loop_test(tcase, the_teacher_itself, 0, TYPES);
   tcase_add_loop_test(tcase, slope_of_the_objective, 0, TYPES);
   tcase_add_loop_test(tcase, what_is_refused, 0, sizeof refused / sizeof *refused);
+  tcase_add_test(tcase, a_rate_of_its_own);
   tcase_add_test(tcase, a_file_of_an_earlier_run);
   suite_add_tcase(suite, tcase);
   return unit_run(suite);
