@@ -215,8 +215,8 @@ PUBLIC := $(addprefix base/,arena.h buf.h bytes.h child.h cplusplus.h cpu.h err.
   $(addprefix model/,family.h forward.h gguf_model.h gguf_result.h model.h plan.h sidecars.h) \
   $(addprefix peft/,adapter.h adapter_file.h components.h merge.h peft_config.h) \
   $(addprefix task/,chat.h dataset.h fields.h jinja.h pair.h recipe.h template.h) \
-  $(addprefix eval/,calibrate.h decode.h divergence.h export.h generate.h generation_config.h labels.h likelihood.h metrics.h sample.h \
-    score.h task.h taskmetrics.h textf1.h textmetrics.h words.h) \
+  $(addprefix eval/,calibrate.h decode.h distill.h divergence.h export.h generate.h generation_config.h labels.h likelihood.h metrics.h sample.h \
+    score.h task.h taskmetrics.h teacher.h textf1.h textmetrics.h words.h) \
   objective/objective.h $(addprefix train/,backprop.h duplicates.h forecast.h history.h loop.h measure.h method.h order.h probe.h projection.h \
     replay.h row_source.h run.h run_config.h run_data.h rundir.h settings.h states.h step_bench.h steplog.h tune.h)
 

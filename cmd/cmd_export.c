@@ -119,7 +119,7 @@ const struct zc_command zc_export = {
     "--format\n"
     "safetensors or ollama, its base with the adapter merged in. GGUF and MLX hold LoRA alone, "
     "MLX\n"
-    "DoRA too. What is written is read back and compared with the source before it gets its "
+    "DoRA too. What is written is read back, scored and compared with the source before it gets its "
     "name.\n\n"
     "Examples:\n"
     "  zoft export model.gguf --to models/base\n"

@@ -11,6 +11,7 @@
 #include "train/backprop.h"
 #include "train/loop.h"
 #include "train/probe.h"
+#include "text_windows.h"
 #include "train_start.h"
 #include "ui.h"
 
@@ -171,6 +172,18 @@ static void print_steps(const struct zf_run *run) {
   if (!run->backprop) print_method(run);
 }
 
+static void print_teacher(const struct zf_run *run) {
+  const struct zf_teacher_head *head = zf_teacher_head(run->teacher);
+  char size[32], listed[64] = "options";
+  int64_t rows = head->set[0].rows + head->set[1].rows + head->set[2].rows;
+  if (head->kind == ZF_TEACHER_TOKENS)
+    snprintf(listed, sizeof listed, "the %lld likeliest tokens and the rest", (long long)head->k);
+  zf_human_bytes(size, (double)zf_teacher_bytes(run->teacher));
+  zc_info("teacher    %s%s: %s at temperature %g, %lld rows, %s", run->settings.objective.teacher,
+          run->teacher_made ? "" : " (from a file)", listed, head->temperature, (long long)rows,
+          size);
+}
+
 static void print_objective(const struct zf_run *run) {
   const struct zf_objective_settings *objective = &run->settings.objective;
   char mixed[64] = "";
@@ -178,6 +191,7 @@ static void print_objective(const struct zf_run *run) {
   if (objective->weight < 1)
     snprintf(mixed, sizeof mixed, ", weight %g beside the task's own loss", objective->weight);
   zc_info("objective  %s%s", objective->kind->name, mixed);
+  if (run->teacher) print_teacher(run);
 }
 
 static void print_memory(const struct zf_run *run) {
@@ -403,6 +417,20 @@ static int train(struct zf_run *run, int *finished) {
   return 0;
 }
 
+/* ctx: a zc_progress. */
+static int on_teacher(void *ctx, int64_t done, int64_t total) {
+  struct zc_progress *progress = ctx;
+  progress->total = total;
+  return zc_progress_tick(progress, done);
+}
+
+static int open_run(struct zf_run **run, const struct zf_conf *conf) {
+  unsigned want = ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST;
+  struct zc_progress progress = {"teacher", 1, zf_now()};
+  if (resume) want |= ZF_WANT_RESUMED;
+  return zf_run_open_watched(run, conf, want, &(struct zf_run_progress){on_teacher, &progress});
+}
+
 static int run_train(const struct zc_args *args) {
   struct zf_conf *conf = NULL;
   struct zf_run *run = NULL;
@@ -416,8 +444,7 @@ static int run_train(const struct zc_args *args) {
   if (!rc && !dry_run)
     rc = zc_train_start(conf, args, resume,
                         &(struct zf_train_events){.message = on_message, .stopped = on_stopped});
-  unsigned resumed = resume ? ZF_WANT_RESUMED : 0;
-  if (!rc) rc = zf_run_open(&run, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST | resumed);
+  if (!rc) rc = open_run(&run, conf);
   if (!rc) rc = zc_export_check_run(conf, run);
   if (!rc) print_start(run);
   if (!rc) rc = dry_run ? try_step(run) : train(run, &finished);

@@ -170,7 +170,8 @@ static int run_validate(const struct zc_args *args) {
   if (args->nword == 0 && args->nset == 0)
     return zf_error(ZF_EUSAGE, "a config file is needed: zoft validate CONFIG");
   int rc = zc_conf_load(&conf, args, zf_train_keys);
-  if (!rc) rc = zf_run_open(&run, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST);
+  if (!rc)
+    rc = zf_run_open(&run, conf, ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST | ZF_WANT_UNTAUGHT);
   if (!rc) zc_warn_model(run->model);
   if (!rc) zc_warn_run_compute(run);
   if (!rc) zc_warn_duplicates(run);

@@ -53,11 +53,23 @@ void zf_back_lse(struct zf_back *back, const int32_t *targets, double *lse, doub
 /* Logits of `count` ids only, out[r][count], as zf_forward_logits_at. */
 void zf_back_at(struct zf_back *back, const int32_t *ids, int64_t count, float *out);
 
+/* A part of the loss beside log p of targets, as its gradient by the logits of a row:
+ * coefficient * exp(inverse * logit - lse) of every token, except those that `listed` sets. */
+struct zf_back_part {
+  void *ctx;
+  float inverse; /* of a temperature */
+  /* Reads the logits [V] of a row and sets its coefficient and lse. */
+  void (*softmax)(void *ctx, int64_t row, const float *logits, double *coefficient, double *lse);
+  /* Sets gradients of single tokens among columns first..first + count of the row, gradient [count]. */
+  void (*listed)(void *ctx, int64_t row, float *gradient, int64_t first, int64_t count);
+};
+
 /* For rows r with targets[r] >= 0, coefficients[r] is the derivative of the loss by
- * log p(targets[r]).  Fills lse and logit as zf_back_lse does, so a loss whose coefficients are known
- * beforehand needs only this call. */
+ * log p(targets[r]).  part: NULL, or a part of the loss that is added; its functions are called from several
+ * threads, for different rows.  Fills lse and logit as zf_back_lse does, so a loss whose coefficients are
+ * known beforehand needs only this call. */
 void zf_back_rows(struct zf_back *back, const int32_t *targets, const float *coefficients,
-                  double *lse, double *logit);
+                  const struct zf_back_part *part, double *lse, double *logit);
 /* gradients[r][count]: derivatives of the loss by the logits of zf_back_at. */
 void zf_back_gradient_at(struct zf_back *back, const int32_t *ids, int64_t count,
                          const float *gradients);

@@ -38,16 +38,46 @@ void zf_back_at(struct zf_back *back, const int32_t *ids, int64_t count, float *
   zf_forward_logits_at(back->forward, ids, count, out);
 }
 
+/* Replaces logits first..first + count of a row by coefficient * exp(logit - lse). */
+static void softmax_gradient(struct zf_back *back, float *logits, double lse, float coefficient,
+                             int64_t count) {
+  if (coefficient == 0)
+    memset(logits, 0, (size_t)count * sizeof *logits);
+  else
+    back->rows->logits(logits, (float)lse, -coefficient, count);
+}
+
+/* Replaces the logits of a row by the gradients of both parts of the loss. */
+static void differentiate_both(struct zf_back *back, float *logits, int64_t row, float coefficient,
+                               double lse, const struct zf_back_part *part) {
+  int64_t V = back->model->config.outputs;
+  float gradient[ZF_VC];
+  double part_coefficient, part_lse;
+  part->softmax(part->ctx, row, logits, &part_coefficient, &part_lse);
+  for (int64_t first = 0; first < V; first += ZF_VC) {
+    int64_t count = zf_min64(V - first, ZF_VC);
+    for (int64_t i = 0; i < count; i++) gradient[i] = logits[first + i] * part->inverse;
+    softmax_gradient(back, gradient, part_lse, (float)part_coefficient, count);
+    part->listed(part->ctx, row, gradient, first, count);
+    softmax_gradient(back, logits + first, lse, -coefficient, count);
+    back->rows->add(logits + first, gradient, count);
+  }
+}
+
 /* Replaces the logits of rows first..first+count by the gradients of the loss by them. */
 static void differentiate(struct zf_back *back, int64_t first, int64_t count,
-                          const int32_t *targets, const float *coefficients, const double *lse) {
+                          const int32_t *targets, const float *coefficients,
+                          const struct zf_back_part *part, const double *lse) {
   int64_t V = back->model->config.outputs;
   int team = zf_tile_team(count * V * 4);
 #pragma omp parallel for schedule(static) num_threads(team) if (team > 1)
   for (int64_t i = 0; i < count; i++) {
     float *logits = back->logits + i * V,
           coefficient = targets[first + i] >= 0 ? coefficients[first + i] : 0;
-    back->rows->logits(logits, (float)lse[first + i], coefficient, V);
+    if (part)
+      differentiate_both(back, logits, first + i, coefficient, lse[first + i], part);
+    else
+      back->rows->logits(logits, (float)lse[first + i], coefficient, V);
     if (targets[first + i] >= 0) logits[targets[first + i]] += coefficient;
   }
 }
@@ -127,7 +157,7 @@ static void multiply_logits(struct zf_back *back, const struct zf_weight *weight
 }
 
 void zf_back_rows(struct zf_back *back, const int32_t *targets, const float *coefficients,
-                  double *lse, double *logit) {
+                  const struct zf_back_part *part, double *lse, double *logit) {
   const struct zf_plan *plan = &back->model->plan;
   struct zf_weight weight = zf_forward_table(back->forward, plan->head);
   struct zf_streams stream = {.count = 1};
@@ -143,7 +173,7 @@ void zf_back_rows(struct zf_back *back, const int32_t *targets, const float *coe
     zf_forward_adapt_logits(back->forward, back->logits, row, count);
     cap(back, count);
     zf_head_lse_logits(lse + row, logit + row, back->logits, V, count, V, targets + row);
-    differentiate(back, row, count, targets, coefficients, lse);
+    differentiate(back, row, count, targets, coefficients, part, lse);
     uncap(back, count);
     if (plan->head_outer >= 0) outer_product(back, row, count);
     multiply_logits(back, &weight, row, count);

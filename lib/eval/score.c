@@ -8,7 +8,7 @@
  * in the option's segment.  Options of a single token all need the prompt's last row: one row, and
  * only the head's rows of the options' ids, since their normaliser is the same and cancels in the
  * softmax. */
-#include "eval/score.h"
+#include "eval/score_internal.h"
 
 #include <assert.h>
 #include <math.h>
@@ -19,17 +19,6 @@
 #include "base/err.h"
 #include "base/util.h"
 #include "eval/labels.h"
-
-struct zf_scorer {
-  struct zf_forward *forward;
-  struct zf_limits limits;
-  struct zf_arena arena;
-  struct zf_packed packed;
-  double *option; /* score of each option of one example: its mean log-probability, or its logit */
-  double *gold;   /* labels: the target of each logit */
-  zf_score_watch watch;
-  void *watch_ctx;
-};
 
 static struct zf_batch_load load_of(const struct zf_dataset *dataset, int64_t index) {
   const struct zf_example *example = &dataset->example[index];
@@ -315,8 +304,7 @@ static void choose(struct zf_scorer *scorer, const struct zf_example *example,
   if (scorer->watch) scorer->watch(scorer->watch_ctx, scorer->option, NULL, example->nseq);
 }
 
-/* 1 where logits have targets of their own: several labels, or a regression. */
-static int has_targets(const struct zf_dataset *dataset) {
+int zf_score_has_targets(const struct zf_dataset *dataset) {
   return dataset->type == ZF_TASK_LABELS && dataset->problem != ZF_PROBLEM_SINGLE;
 }
 
@@ -330,18 +318,29 @@ static void score_outputs(struct zf_scorer *scorer, const struct zf_dataset *dat
   if (scorer->watch) scorer->watch(scorer->watch_ctx, scorer->option, scorer->gold, example->nseq);
 }
 
-/* The column of a single-token option in packed.at. */
-static int64_t column_of(const struct zf_scorer *scorer, const struct zf_dataset *dataset,
-                         const struct zf_seq *seq) {
+int64_t zf_score_column(const struct zf_scorer *scorer, const struct zf_dataset *dataset,
+                        const struct zf_seq *seq) {
   int32_t id = dataset->pool.id[seq->at + seq->target];
   int64_t column = 0;
   while (scorer->packed.ids[column] != id) column++;
   return column;
 }
 
-/* Reduces one example, whose rows of a stream begin at `first`; returns the number of its rows. */
-static int64_t reduce(struct zf_scorer *scorer, const struct zf_dataset *dataset, int64_t index,
-                      int64_t first, struct zf_score *out) {
+/* Mean divergence of `rows` rows from `first` on, or that of the options' scores. */
+static double divergence_of(struct zf_scorer *scorer, const struct zf_dataset *dataset,
+                            int64_t index, int64_t first, int64_t rows) {
+  struct zf_distill *distill = scorer->distill;
+  double sum = 0;
+  if (!distill || !zf_distill_knows(distill, dataset)) return NAN;
+  if (dataset->example[index].label >= 0)
+    return zf_distill_options(distill, dataset, index, scorer->option,
+                              dataset->example[index].nseq);
+  for (int64_t row = first; row < first + rows; row++) sum += zf_distill_row(distill, row);
+  return sum / (double)rows;
+}
+
+int64_t zf_score_reduce_one(struct zf_scorer *scorer, const struct zf_dataset *dataset,
+                            int64_t index, int64_t first, struct zf_score *out) {
   const struct zf_example *example = &dataset->example[index];
   const struct zf_seq *seq = dataset->seq + example->seq;
   const struct zf_packed *packed = &scorer->packed;
@@ -350,7 +349,7 @@ static int64_t reduce(struct zf_scorer *scorer, const struct zf_dataset *dataset
   for (int32_t i = 0; i < example->nseq; i++) {
     int64_t targets = zf_seq_targets(dataset, &seq[i]);
     if (example->single) {
-      int64_t column = column_of(scorer, dataset, &seq[i]);
+      int64_t column = zf_score_column(scorer, dataset, &seq[i]);
       scorer->option[i] = (double)packed->logits_at[first * packed->nid + column];
       continue;
     }
@@ -364,13 +363,18 @@ static int64_t reduce(struct zf_scorer *scorer, const struct zf_dataset *dataset
     if (example->label < 0 || i == example->label) out->nll = -sum;
     out->weight = targets;
   }
-  if (has_targets(dataset))
+  if (zf_score_has_targets(dataset))
     score_outputs(scorer, dataset, example, out);
   else if (example->label >= 0)
     choose(scorer, example, out);
   else
     out->loss = out->nll;
+  out->divergence = divergence_of(scorer, dataset, index, first, row - first);
   return example->single ? 1 : row - first;
+}
+
+void zf_scorer_distill(struct zf_scorer *scorer, struct zf_distill *distill) {
+  scorer->distill = distill;
 }
 
 void zf_scorer_watch(struct zf_scorer *scorer, zf_score_watch watch, void *ctx) {
@@ -384,16 +388,27 @@ void zf_score_reduce(struct zf_scorer *scorer, const struct zf_dataset *dataset,
   for (int stream = 0; stream < streams; stream++) {
     int64_t row = stream * scorer->packed.batch.R;
     for (int64_t i = from; i < to; i++)
-      row += reduce(scorer, dataset, index ? index[i] : i, row, &out[stream * count + i]);
+      row +=
+          zf_score_reduce_one(scorer, dataset, index ? index[i] : i, row, &out[stream * count + i]);
   }
 }
 
-static int run_pass(struct zf_scorer *scorer, const struct zf_perturb *perturb) {
+int zf_score_begin_teacher(struct zf_scorer *scorer, const struct zf_dataset *dataset,
+                           const int64_t *index, int64_t from, int64_t to, int streams) {
+  if (!scorer->distill || !zf_distill_knows(scorer->distill, dataset)) return 0;
+  zf_distill_begin(scorer->distill, dataset, index, from, to, streams);
+  return 1;
+}
+
+/* taught: the teacher's tokens are compared with the logits. */
+static int run_pass(struct zf_scorer *scorer, const struct zf_perturb *perturb, int taught) {
   struct zf_packed *packed = &scorer->packed;
   int rc = zf_forward_run(scorer->forward, &packed->batch, perturb);
   if (rc) return rc;
+  if (taught) zf_forward_watch_logits(scorer->forward, zf_distill_see, scorer->distill);
   if (packed->has_targets)
     zf_forward_lse(scorer->forward, packed->target, packed->lse, packed->logit);
+  zf_forward_watch_logits(scorer->forward, NULL, NULL);
   if (packed->nid)
     zf_forward_logits_at(scorer->forward, packed->ids, packed->nid, packed->logits_at);
   return 0;
@@ -431,58 +446,12 @@ int zf_score_examples(struct zf_scorer *scorer, const struct zf_dataset *dataset
   for (int64_t from = 0, to; from < count; from = to) {
     to = zf_score_pack(scorer, dataset, index, from, count, max, streams);
     placed.first_example = perturb->first_example + from;
-    int rc = run_pass(scorer, &placed);
+    int taught = zf_score_begin_teacher(scorer, dataset, index, from, to, streams);
+    int rc = run_pass(scorer, &placed, taught);
     if (rc) return rc;
     zf_score_reduce(scorer, dataset, index, from, to, count, streams, out);
   }
   return 0;
-}
-
-/* --- derivatives --- */
-
-/* score[i] = p(i) - [i is the label], p the softmax of the scores. */
-static void softmax_gradients(double *score, int32_t count, int32_t label) {
-  double max = score[0], sum = 0;
-  for (int32_t i = 1; i < count; i++)
-    if (score[i] > max) max = score[i];
-  for (int32_t i = 0; i < count; i++) sum += score[i] = exp(score[i] - max);
-  for (int32_t i = 0; i < count; i++) score[i] = score[i] / sum - (i == label);
-}
-
-/* Gradients of one example's rows, from `row` on.  reduce has left its options' scores in
- * scorer->option. */
-static void example_gradients(struct zf_scorer *scorer, const struct zf_dataset *dataset,
-                              int64_t index, int64_t row, double scale, float *coef, float *slope) {
-  const struct zf_example *example = &dataset->example[index];
-  const struct zf_seq *seq = dataset->seq + example->seq;
-  int by_option = example->label >= 0 || has_targets(dataset);
-  if (has_targets(dataset))
-    zf_labels_gradients(dataset->problem, scorer->option, scorer->gold, example->nseq);
-  else if (example->label >= 0)
-    softmax_gradients(scorer->option, example->nseq, example->label);
-  for (int32_t i = 0; i < example->nseq; i++) {
-    int64_t targets = zf_seq_targets(dataset, &seq[i]);
-    double gradient = by_option ? scale * scorer->option[i] : -scale * (double)targets;
-    if (example->single) {
-      slope[row * scorer->packed.nid + column_of(scorer, dataset, &seq[i])] += (float)gradient;
-      continue;
-    }
-    for (int64_t j = 0; j < targets; j++) coef[row++] = (float)(gradient / (double)targets);
-  }
-}
-
-void zf_score_gradients(struct zf_scorer *scorer, const struct zf_dataset *dataset,
-                        const int64_t *index, int64_t from, int64_t to, double scale, float *coef,
-                        float *slope) {
-  int64_t row = 0;
-  memset(coef, 0, sizeof *coef * (size_t)scorer->packed.batch.R);
-  memset(slope, 0, sizeof *slope * (size_t)(scorer->packed.batch.R * scorer->packed.nid));
-  for (int64_t i = from; i < to; i++) {
-    struct zf_score ignored;
-    int64_t example = index ? index[i] : i, rows = reduce(scorer, dataset, example, row, &ignored);
-    example_gradients(scorer, dataset, example, row, scale, coef, slope);
-    row += rows;
-  }
 }
 
 /* Kinds of heads. */

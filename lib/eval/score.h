@@ -6,6 +6,7 @@
 #define ZF_EVAL_SCORE_H
 
 #include "base/cplusplus.h"
+#include "eval/distill.h"
 #include "model/forward.h"
 #include "task/dataset.h"
 
@@ -22,6 +23,7 @@ struct zf_score {
       pair[2]; /* preference: sums of log p over the targets of the chosen and the rejected text */
   int64_t pair_targets[2]; /* and their numbers of targets */
   int32_t choice;          /* classification: the likeliest option, the first of equals; else -1 */
+  double divergence;       /* from the teacher's predictions (distill.h); NaN: they are not known */
 };
 
 struct zf_scorer;
@@ -54,6 +56,9 @@ int zf_scorer_new(struct zf_scorer **out, struct zf_forward *forward,
 void zf_scorer_free(struct zf_scorer *scorer);           /* takes NULL */
 int64_t zf_scorer_bytes(const struct zf_limits *limits); /* for forecasts */
 
+/* Passes compare the examples of the sets that `distill` knows with a teacher.  It outlives them; NULL: none. */
+void zf_scorer_distill(struct zf_scorer *scorer, struct zf_distill *distill);
+
 /* Scores examples index[0..count) (NULL: 0 .. count - 1): out[s*count + i] for stream s of
  * `perturb`.  A pass has as many examples as the limits allow, at most `max` (0: no limit). */
 int zf_score_examples(struct zf_scorer *scorer, const struct zf_dataset *dataset,
@@ -85,12 +90,24 @@ void zf_score_reduce(struct zf_scorer *scorer, const struct zf_dataset *dataset,
                      const int64_t *index, int64_t from, int64_t to, int64_t count, int streams,
                      struct zf_score *out);
 
-/* Derivatives of scale * (sum of the losses of the packed examples), one stream: coef[row] by
- * log p(target), slope[row][nid] by the logits at ids.  Examples with options need lse, logit and at
- * of the pass; other examples do not. */
+/* Places the packed examples from .. to - 1 for the comparison with a teacher, before their pass: 1, or 0
+ * where there is no teacher for this set.  zf_score_examples does so itself. */
+int zf_score_begin_teacher(struct zf_scorer *scorer, const struct zf_dataset *dataset,
+                           const int64_t *index, int64_t from, int64_t to, int streams);
+
+/* Factors of a sum that is minimised. */
+struct zf_score_scale {
+  double loss;       /* of each example's loss */
+  double divergence; /* of each example's divergence from the teacher */
+};
+
+/* Derivatives of that sum over the packed examples, one stream: coef[row] by log p(target),
+ * slope[row][nid] by the logits at ids; those of divergences by rows go to the zf_distill
+ * (zf_distill_scale).  Examples with options need lse, logit and at of the pass; other examples do
+ * not. */
 void zf_score_gradients(struct zf_scorer *scorer, const struct zf_dataset *dataset,
-                        const int64_t *index, int64_t from, int64_t to, double scale, float *coef,
-                        float *slope);
+                        const int64_t *index, int64_t from, int64_t to, struct zf_score_scale scale,
+                        float *coef, float *slope);
 
 /* ZF_EUSAGE where the model's head does not suit the type of the data. */
 int zf_score_check(const struct zf_model *model, const struct zf_dataset *dataset);

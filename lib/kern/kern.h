@@ -309,7 +309,7 @@ void zf_scale_rows(float *x, int64_t ldx, int64_t rows, int64_t columns, float f
  *   lse[r] = log sum_v exp(x_r . W_v),  and  logit[r] = x_r . W_target(r) [+ bias]
  * x [S*R, C]; stream s has rows s*R..; targets[r] for r < R (the same for each stream; -1: none,
  * logit 0).  W [V, C] (row-major or transposed, as zf_gemm).  bias NULL or [S][V], stride ldb.
- * change: NULL, or what an adapter of the head does to logits (with ctx).
+ * hooks: what an adapter of the head does to logits, and who reads them.
  * cap: 0, or the soft cap that is applied to logits first.
  * Reads W in chunks of ZF_VC columns, with `scratch` of S*R*ZF_VC floats.  Per chunk
  * m = max y, s = lanes sum in double of exp(y - m) (itself in f32), l = m + log s in double;
@@ -318,10 +318,33 @@ enum { ZF_VC = 1024 };
 
 /* Changes logits [S*R] of columns first..first + count, row stride ldy, before they are capped. */
 typedef void (*zf_head_change)(void *ctx, float *y, int64_t ldy, int64_t first, int64_t count);
+/* Reads the capped logits of these columns. */
+typedef void (*zf_head_watch)(void *ctx, const float *y, int64_t ldy, int64_t first, int64_t count);
+
+/* What sees each chunk of logits; a member that is NULL is not called. */
+struct zf_head_hooks {
+  zf_head_change change;
+  void *change_ctx;
+  zf_head_watch watch;
+  void *watch_ctx;
+};
 void zf_head_lse(double *lse, double *logit, struct zf_rows *x, int64_t R, const int32_t *targets,
                  const struct zf_weight *weight, const struct zf_streams *streams,
-                 const float *bias, int64_t ldb, float cap, float *scratch, zf_head_change change,
-                 void *ctx);
+                 const float *bias, int64_t ldb, float cap, float *scratch,
+                 const struct zf_head_hooks *hooks);
+
+/* A row of logits reduced to k listed columns and the log-sum-exp of all others, both divided by a
+ * temperature.  Begin with {-INFINITY, 0}. */
+struct zf_coarse_row {
+  double rest;    /* of the columns seen; -INFINITY: all of them are listed */
+  int64_t listed; /* columns of the list seen */
+};
+
+/* Adds the logits of columns first..first + count <= first + ZF_VC; columns come in ascending order.
+ * id[k]: the listed columns, strictly ascending; value[k]: where their logits (not divided) go.
+ * inverse: 1 / temperature.  Sums as zf_head_lse, over the columns that are not listed. */
+void zf_coarse_add(struct zf_coarse_row *row, float *value, const int32_t *id, int64_t k,
+                   float inverse, const float *logits, int64_t first, int64_t count);
 
 /* y[r][c] = fma(left[r][k], right[k][c], y) for k < rank ascending: y [rows][columns], row stride ldy;
  * left [rows][rank], right [rank][columns].  y overlaps nothing. */

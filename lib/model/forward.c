@@ -435,6 +435,11 @@ void zf_forward_watch_inputs(struct zf_forward *forward, zf_forward_watch watch,
   forward->watch_ctx = ctx;
 }
 
+void zf_forward_watch_logits(struct zf_forward *forward, zf_head_watch watch, void *ctx) {
+  forward->watch_logits = watch;
+  forward->watch_logits_ctx = ctx;
+}
+
 int zf_forward_run(struct zf_forward *forward, const struct zf_batch *text,
                    const struct zf_perturb *perturb) {
   int rc = begin(forward, text, perturb);

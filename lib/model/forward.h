@@ -8,6 +8,7 @@
 #define ZF_MODEL_FORWARD_H
 
 #include "base/cplusplus.h"
+#include "kern/kern.h"
 #include "kern/perturb.h"
 #include "model/model.h"
 
@@ -100,6 +101,10 @@ int zf_forward_run(struct zf_forward *forward, const struct zf_batch *batch,
 /* For each stream s and row r of the last run, at [s*R + r]: the log-normaliser over the vocabulary
  * and the target's logit (target -1: 0), so that log p(target) = logit - lse. */
 void zf_forward_lse(struct zf_forward *forward, const int32_t *target, double *lse, double *logit);
+
+/* `watch` is called with each chunk of the logits [S*R] that zf_forward_lse reads, in the order of columns.
+ * NULL: nothing is called. */
+void zf_forward_watch_logits(struct zf_forward *forward, zf_head_watch watch, void *ctx);
 
 /* Logits of `count` ids, out[s*R + r][count].  Reads only the head's rows of these ids. */
 void zf_forward_logits_at(struct zf_forward *forward, const int32_t *ids, int64_t count,

@@ -98,9 +98,10 @@ void zf_forward_lse(struct zf_forward *forward, const int32_t *target, double *l
   struct zf_weight weight = zf_forward_table_noise(forward, forward->model->plan.head, &keys);
   struct zf_rows x = head_input(forward, 0, weight.compute);
   const float *bias = zf_forward_perturbed(forward, forward->model->plan.head_bias, forward->vec_b);
+  struct zf_head_hooks hooks = {has_changes(forward) ? change_logits : NULL, forward,
+                                forward->watch_logits, forward->watch_logits_ctx};
   zf_head_lse(lse, logit, &x, forward->R, target, &weight, &forward->perturb.streams, bias,
-              weight.out, (float)forward->model->config.logit_cap, forward->head,
-              has_changes(forward) ? change_logits : NULL, forward);
+              weight.out, (float)forward->model->config.logit_cap, forward->head, &hooks);
 }
 
 /* rows [S][count][C] = the head's rows of these ids. */

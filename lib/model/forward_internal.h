@@ -35,6 +35,8 @@ struct zf_forward {
   int64_t R;                  /* of the last run */
   zf_forward_watch watch;
   void *watch_ctx;
+  zf_head_watch watch_logits;
+  void *watch_logits_ctx;
 };
 
 /* Noise keys of a parameter, of each term of the pass. */

@@ -11,8 +11,9 @@
 
 /* In the order of ZF_OBJECTIVE_WORDS. */
 static const struct zf_objective_kind *const kinds[] = {
-    &zf_objective_accuracy, &zf_objective_f1,      &zf_objective_exact_match, &zf_objective_rouge_l,
-    &zf_objective_bleu,     &zf_objective_command, &zf_objective_dpo,         &zf_objective_orpo};
+    &zf_objective_accuracy, &zf_objective_f1,   &zf_objective_exact_match,
+    &zf_objective_rouge_l,  &zf_objective_bleu, &zf_objective_command,
+    &zf_objective_dpo,      &zf_objective_orpo, &zf_objective_distill_kind};
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
 const struct zf_objective_kind *zf_objective_find(const char *name) {
@@ -73,6 +74,8 @@ int64_t zf_objective_bytes(const struct zf_objective_settings *settings,
   if (!settings->kind) return 0;
   if (settings->kind->needs & ZF_NEEDS_TEXT)
     bytes += zf_objective_texts_bytes(settings, model, room);
+  if ((settings->kind->needs & ZF_NEEDS_TEACHER) && room->set[0])
+    bytes += zf_distill_bytes(settings->top_k, room->rows, room->set);
   for (int i = 0; i < room->sets; i++)
     if ((settings->kind->needs & ZF_NEEDS_REFERENCE) && room->set[i])
       bytes += 2 * (int64_t)sizeof(double) * room->set[i]->count;
@@ -85,6 +88,8 @@ static int open_parts(struct zf_objective *objective, const struct zf_objective_
   objective->value = zf_calloc(room->slots, sizeof *objective->value);
   objective->score = zf_calloc(room->slots, sizeof *objective->score);
   if (!objective->example || !objective->value || !objective->score) return ZF_ENOMEM;
+  if ((needs & ZF_NEEDS_TEACHER) && room->teacher)
+    return zf_distill_new(&objective->distill, room->teacher, room->set, room->rows);
   return needs & ZF_NEEDS_TEXT ? zf_objective_texts_open(objective, room) : 0;
 }
 
@@ -109,6 +114,7 @@ int zf_objective_open(struct zf_objective **out, const struct zf_objective_setti
 void zf_objective_free(struct zf_objective *objective) {
   if (!objective) return;
   zf_child_close(objective->child);
+  zf_distill_free(objective->distill);
   for (int i = 0; i < ZF_OBJECTIVE_SETS; i++) free(objective->references[i].pair);
   zf_objective_texts_free(&objective->texts);
   free(objective->score);
@@ -124,6 +130,10 @@ void zf_objective_watch(struct zf_objective *objective, int (*stopped)(void *ctx
 
 int64_t zf_objective_tokens(const struct zf_objective *objective) {
   return objective->texts.decoder ? zf_decoder_read_count(objective->texts.decoder) : 0;
+}
+
+struct zf_distill *zf_objective_distill(const struct zf_objective *objective) {
+  return objective->distill;
 }
 
 /* --- references --- */
@@ -223,13 +233,20 @@ static int sum_values(struct zf_objective *objective, struct zf_scorer *scorer,
   return 0;
 }
 
+/* 1 where what the objective needs is known about the set. */
+static int is_known(struct zf_objective *objective, const struct zf_dataset *dataset) {
+  unsigned needs = objective->settings->kind->needs;
+  if ((needs & ZF_NEEDS_REFERENCE) && !references_of(objective, dataset)) return 0;
+  if (!(needs & ZF_NEEDS_TEACHER)) return 1;
+  return objective->distill && zf_distill_knows(objective->distill, dataset);
+}
+
 int zf_objective_mean(double *mean, struct zf_objective *objective, struct zf_scorer *scorer,
                       const struct zf_dataset *dataset) {
   int64_t examples = 0, *index;
   double sum = 0;
   *mean = NAN;
-  if ((objective->settings->kind->needs & ZF_NEEDS_REFERENCE) && !references_of(objective, dataset))
-    return 0;
+  if (!is_known(objective, dataset)) return 0;
   if (!(index = zf_calloc(objective->slots, sizeof *index))) return ZF_ENOMEM;
   int rc = sum_values(objective, scorer, dataset, index, &sum, &examples);
   free(index);

@@ -6,31 +6,34 @@
  * promise 3).  The objective of a batch is the mean over its examples.
  *
  * A row of the table is an objective; a file each: objective_choice.c, objective_text.c,
- * objective_command.c, objective_pair.c.
+ * objective_command.c, objective_pair.c, objective_distill.c.
  *
  *   accuracy                 0 where the likeliest option is the right one, else 1
  *   f1, exact_match, rouge_l, bleu
  *                            1 - the metric of the generated text (eval/textmetrics.h), whose maximum over
  *                            the right answers counts
  *   command                  what a process answers
- *   dpo, orpo                losses of preference pairs */
+ *   dpo, orpo                losses of preference pairs
+ *   distill                  the divergence from a teacher's predictions (eval/distill.h) */
 #ifndef ZF_OBJECTIVE_OBJECTIVE_H
 #define ZF_OBJECTIVE_OBJECTIVE_H
 
 #include "base/cplusplus.h"
+#include "eval/distill.h"
 #include "eval/generate.h"
 #include "eval/score.h"
 #include "text/tokenizer.h"
 
 ZF_BEGIN_DECLS
 
-#define ZF_OBJECTIVE_WORDS "accuracy|f1|exact_match|rouge_l|bleu|command|dpo|orpo"
+#define ZF_OBJECTIVE_WORDS "accuracy|f1|exact_match|rouge_l|bleu|command|dpo|orpo|distill"
 
 /* What an objective reads of an example. */
 enum zf_objective_needs {
-  ZF_NEEDS_SCORES = 1,   /* zf_score_examples */
-  ZF_NEEDS_TEXT = 2,     /* a generated text */
-  ZF_NEEDS_REFERENCE = 4 /* log-probabilities of a pair under the weights at the start */
+  ZF_NEEDS_SCORES = 1,    /* zf_score_examples */
+  ZF_NEEDS_TEXT = 2,      /* a generated text */
+  ZF_NEEDS_REFERENCE = 4, /* log-probabilities of a pair under the weights at the start */
+  ZF_NEEDS_TEACHER = 8    /* with ZF_NEEDS_SCORES: a teacher's predictions (eval/teacher.h) */
 };
 
 /* An example on one stream. */
@@ -71,7 +74,11 @@ struct zf_objective_settings {
   double timeout;      /* seconds that it has for a line */
   double beta;         /* of DPO */
   double lambda;       /* of ORPO */
+  const char *teacher; /* a model, or a file of its predictions */
+  int64_t top_k;       /* most listed tokens of a row; an opened file decides */
+  double temperature;  /* of both models' predictions; an opened file decides */
 };
+enum { ZF_DISTILL_TOP_K = 64 };
 
 /* ZF_EUSAGE where the objective does not suit the type of the data; the message names both. */
 int zf_objective_check(const struct zf_objective_settings *settings,
@@ -82,7 +89,10 @@ struct zf_objective_room {
   const struct zf_dataset *const *set; /* [sets]; entries may be NULL */
   int sets;
   int64_t slots;
+  int64_t rows; /* of a pass on all streams */
   enum zf_compute compute;
+  const struct zf_teacher
+      *teacher; /* its sets are `set`, which has ZF_TEACHER_SETS entries; NULL: none */
 };
 
 /* Bytes of zf_objective_open, for forecasts; references have two doubles an example. */
@@ -97,6 +107,9 @@ void zf_objective_free(struct zf_objective *objective); /* takes NULL */
 
 /* `stopped` ends the wait for a process with ZF_ESTOPPED. */
 void zf_objective_watch(struct zf_objective *objective, int (*stopped)(void *ctx), void *ctx);
+
+/* What compares passes with the teacher; NULL: no teacher.  Owned by the objective. */
+struct zf_distill *zf_objective_distill(const struct zf_objective *objective);
 
 /* Keeps the references of a set, which outlives the objective: log-probabilities under the weights as
  * they are now. */

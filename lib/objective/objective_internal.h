@@ -32,6 +32,7 @@ struct zf_objective {
   struct zf_score *score;               /* [slots] of zf_objective_mean */
   struct zf_objective_texts texts;
   struct zf_objective_references references[ZF_OBJECTIVE_SETS];
+  struct zf_distill *distill; /* NULL: no teacher */
   struct zf_child *child;
   int64_t lines; /* that the process has answered */
   int (*stopped)(void *ctx);
@@ -40,7 +41,7 @@ struct zf_objective {
 
 extern const struct zf_objective_kind zf_objective_accuracy, zf_objective_f1,
     zf_objective_exact_match, zf_objective_rouge_l, zf_objective_bleu, zf_objective_command,
-    zf_objective_dpo, zf_objective_orpo;
+    zf_objective_dpo, zf_objective_orpo, zf_objective_distill_kind;
 
 /* --- objective_generate.c --- */
 

@@ -5,6 +5,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "train/run_internal.h"
 
 enum {
   EXAMPLES = 32,  /* least examples of the test */
@@ -16,6 +17,9 @@ enum {
 
 #define CHANGE 0.1
 #define SHARE 0.7
+/* A walk of SHARE times the reach costs SHARE^2 of the change.  A divergence of D can fall by D at most: a
+ * change of D / 4 costs an eighth of it. */
+#define CHANGE_OF_DIVERGENCE 0.25
 #define FIRST_DISTANCE 4e-3
 #define LEAST_NOISE 0.05 /* of the slope that changes a loss by CHANGE at the reach */
 
@@ -36,13 +40,17 @@ struct moments {
   double slope;  /* square of its mean */
 };
 
-static void take_scores(struct rate_test *test, const struct zf_score *score, int64_t done,
-                        int64_t count, int streams) {
+/* The number of an example that the run minimises. */
+static double loss_of(const struct zf_run *run, int64_t slot) {
+  const struct zf_score *score = &run->score[slot];
+  double weight = (double)score->weight, loss = score->loss / (weight > 0 ? weight : 1);
+  return run->objective ? zf_run_mix(run, run->value[slot], loss) : loss;
+}
+
+static void take_losses(struct rate_test *test, int64_t done, int64_t count, int streams) {
   for (int s = 0; s < streams; s++)
-    for (int64_t i = 0; i < count && done + i < test->count; i++) {
-      double weight = (double)score[s * count + i].weight;
-      test->now[s * test->count + done + i] = score[s * count + i].loss / (weight > 0 ? weight : 1);
-    }
+    for (int64_t i = 0; i < count && done + i < test->count; i++)
+      test->now[s * test->count + done + i] = loss_of(test->run, s * count + i);
 }
 
 /* A zf_zo_loss: the mean over the test's examples. */
@@ -58,8 +66,9 @@ static int test_loss(void *ctx, const struct zf_perturb *perturb, int wide,
     int rc = zf_run_data_batch(&run->data, place, run->settings.micro_batch, run->index, &count);
     if (rc || !count) return rc;
     rc = zf_score_examples(run->scorer, run->data.train, run->index, count, 0, &shared, run->score);
+    if (!rc && run->objective) rc = zf_run_objective_values(run, count, &shared);
     if (rc) return rc;
-    take_scores(test, run->score, done, count, perturb->streams.count);
+    take_losses(test, done, count, perturb->streams.count);
     done += count;
   }
   test->passes += perturb->streams.count * (test->count + run->batch - 1) / run->batch;
@@ -95,13 +104,14 @@ static int measure(struct rate_test *test, double distance, struct moments *out)
   return 0;
 }
 
-/* The distance whose change is CHANGE.  Changes grow with the square of the distance. */
-static int find_reach(struct rate_test *test, double *reach, struct moments *moments) {
+/* The distance whose change is the sought one.  Changes grow with the square of the distance. */
+static int find_reach(struct rate_test *test, double sought, double *reach,
+                      struct moments *moments) {
   double distance = FIRST_DISTANCE;
   for (int i = 0; i < TRIES; i++) {
     int rc = measure(test, distance, moments);
     if (rc) return rc;
-    double change = sqrt(moments->change), factor = change > 0 ? sqrt(CHANGE / change) : 8;
+    double change = sqrt(moments->change), factor = change > 0 ? sqrt(sought / change) : 8;
     if (!isfinite(change)) factor = 0.125;
     factor = factor > 8 ? 8 : factor < 0.125 ? 0.125 : factor;
     *reach = distance * factor;
@@ -112,6 +122,12 @@ static int find_reach(struct rate_test *test, double *reach, struct moments *mom
   return zf_error(ZF_EUSAGE,
                   "learning_rate: auto: the loss does not change along random directions: set a "
                   "learning rate");
+}
+
+/* 1 where a divergence from a teacher is minimised, and nothing else. */
+static int is_divergence(const struct zf_run *run) {
+  const struct zf_objective_settings *objective = &run->settings.objective;
+  return objective->kind && objective->weight == 1;
 }
 
 /* Mean square length of the estimates of the first steps. */
@@ -137,10 +153,20 @@ static void find_noise(struct zf_auto_rate *out, const struct zf_run *run,
   const struct zf_zo *zo = &run->settings.zo;
   double estimates = (double)(run->batch * zo->probes),
          all = moments->spread + (zo->examples ? moments->slope : 0);
-  out->noise = sqrt(zf_zo_is_smooth(zo) ? all / estimates : square);
+  double whole = is_divergence(run) && !zo->examples ? moments->slope / zo->probes : 0;
+  out->noise = sqrt(zf_zo_is_smooth(zo) ? all / estimates + whole : square);
   if (zf_zo_is_normalized(zo)) out->noise = 1;
-  double least = LEAST_NOISE * CHANGE / out->reach;
+  double least = LEAST_NOISE * out->change / out->reach;
   if (zf_zo_is_smooth(zo) && out->noise < least) out->noise = least;
+}
+
+/* The change of a loss that is sought. */
+static double change_of(const struct rate_test *test) {
+  double mean = 0;
+  if (!is_divergence(test->run)) return CHANGE;
+  for (int64_t i = 0; i < test->count; i++) mean += test->base[i] / (double)test->count;
+  double change = CHANGE_OF_DIVERGENCE * mean;
+  return change > 0 && change < CHANGE ? change : CHANGE;
 }
 
 int zf_auto_rate(struct zf_auto_rate *out, struct zf_run *run) {
@@ -155,7 +181,8 @@ int zf_auto_rate(struct zf_auto_rate *out, struct zf_run *run) {
   test.base = test.now + streams * test.count;
   test.plus = test.base + test.count;
   int rc = scan(&test, 1, 0, test.base);
-  if (!rc) rc = find_reach(&test, &out->reach, &moments);
+  if (!rc) out->change = change_of(&test);
+  if (!rc) rc = find_reach(&test, out->change, &out->reach, &moments);
   if (!rc && !zf_zo_is_smooth(&run->settings.zo)) rc = measure_estimates(run, &square);
   if (!rc) find_noise(out, run, &moments, square);
   out->passes = test.passes + run->passes;

@@ -5,9 +5,12 @@
  * walk of lr s sqrt(T), besides what was learned.  The test finds how far the model can walk:
  *
  *   reach   the distance along random directions at which an example's loss changes by 0.1 nats beyond
- *           the first order, root mean square over examples and directions
+ *           the first order, root mean square over examples and directions; of objective distill alone by
+ *           a quarter of the divergence, if that is less
  *   noise   the root mean square length of the part of an estimate that differs from batch to batch; 1
- *           where the rule divides by it (adam, sign)
+ *           where the rule divides by it (adam, sign).  Of objective distill the root mean square length of
+ *           the whole estimate: examples hardly differ in what a teacher says, so that most of the walk
+ *           comes from the slope itself, times directions that have nothing to do with it
  *   rate    0.7 reach / (noise sqrt(T))
  *
  * During the run the rate is halved when the mean loss of the last 100 steps lies above the lowest such mean
@@ -22,8 +25,8 @@ ZF_BEGIN_DECLS
 
 struct zf_auto_rate {
   double rate;
-  double reach, noise;
-  int64_t passes; /* forward passes of a batch that the test took */
+  double change, reach, noise; /* change: of a loss at the reach */
+  int64_t passes;              /* forward passes of a batch that the test took */
 };
 
 /* Fits a rate to the run's method, data and number of steps.  The run has taken no step yet; its weights stay

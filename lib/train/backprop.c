@@ -4,6 +4,7 @@
 
 #include "back/optim.h"
 #include "base/err.h"
+#include "train/run_internal.h"
 
 struct zf_backprop {
   struct zf_back *back;
@@ -56,21 +57,34 @@ static double weight_of(const struct zf_dataset *dataset, int64_t index) {
   return (double)zf_example_targets(dataset, index);
 }
 
-static int batch_weight(double *sum, struct zf_run *run, int64_t place) {
+/* The weight of the batch, and its examples. */
+static int batch_weight(double *sum, int64_t *examples, struct zf_run *run, int64_t place) {
   *sum = 0;
+  *examples = 0;
   for (int64_t i = 0; i < run->batch; i++) {
     int64_t index, count;
     int rc = zf_run_data_batch(&run->data, place + i, 1, &index, &count);
     if (rc) return rc;
     if (count) *sum += weight_of(run->data.train, index);
+    *examples += count;
   }
   return 0;
+}
+
+/* The gradient of the divergence from a teacher by the logits. */
+static struct zf_back_part teacher_part(const struct zf_run *run) {
+  struct zf_distill *distill = zf_objective_distill(run->objective);
+  return (struct zf_back_part){.ctx = distill,
+                               .inverse = zf_distill_inverse(distill),
+                               .softmax = zf_distill_softmax,
+                               .listed = zf_distill_listed};
 }
 
 /* Runs the packed examples from .. to - 1: forward, losses, backward.  Where options are compared,
  * the derivative of a row depends on the log-probabilities of all options, which are computed first;
  * else they are computed together with the gradient. */
-static int run_packed(struct zf_run *run, int64_t from, int64_t to, double scale) {
+static int run_packed(struct zf_run *run, int64_t from, int64_t to, struct zf_score_scale scale) {
+  struct zf_back_part part;
   struct zf_backprop *backprop = run->backprop;
   const struct zf_dataset *dataset = run->data.train;
   struct zf_packed *packed = zf_score_packed(run->scorer);
@@ -79,10 +93,14 @@ static int run_packed(struct zf_run *run, int64_t from, int64_t to, double scale
   if (packed->nid) zf_back_at(backprop->back, packed->ids, packed->nid, packed->logits_at);
   if (packed->has_targets && zf_task_has_options(dataset->type))
     zf_back_lse(backprop->back, packed->target, packed->lse, packed->logit);
+  int taught = zf_score_begin_teacher(run->scorer, dataset, run->index, from, to, 1);
+  int by_rows = taught && !zf_task_has_options(dataset->type);
+  if (by_rows) part = teacher_part(run);
   zf_score_gradients(run->scorer, dataset, run->index, from, to, scale, backprop->coef,
                      backprop->slope);
   if (packed->has_targets)
-    zf_back_rows(backprop->back, packed->target, backprop->coef, packed->lse, packed->logit);
+    zf_back_rows(backprop->back, packed->target, backprop->coef, by_rows ? &part : NULL,
+                 packed->lse, packed->logit);
   if (packed->nid) zf_back_gradient_at(backprop->back, packed->ids, packed->nid, backprop->slope);
   zf_score_reduce(run->scorer, dataset, run->index, from, to, run->settings.micro_batch, 1,
                   run->score);
@@ -90,8 +108,11 @@ static int run_packed(struct zf_run *run, int64_t from, int64_t to, double scale
   return 0;
 }
 
-/* Adds the losses of the micro-batch that begins at `place`, and accumulates its gradient. */
-static int run_micro_batch(double *sum, struct zf_run *run, int64_t place, double scale) {
+/* Adds the losses of the micro-batch that begins at `place`, and the values of the objective, and
+ * accumulates the gradient. */
+static int run_micro_batch(double sum[2], struct zf_run *run, int64_t place,
+                           struct zf_score_scale scale) {
+  struct zf_perturb none = zf_perturb_none();
   int64_t count;
   int rc = zf_run_data_batch(&run->data, place, run->settings.micro_batch, run->index, &count);
   if (rc) return rc;
@@ -99,20 +120,33 @@ static int run_micro_batch(double *sum, struct zf_run *run, int64_t place, doubl
     to = zf_score_pack(run->scorer, run->data.train, run->index, from, count, 0, 1);
     if ((rc = run_packed(run, from, to, scale))) return rc;
   }
-  for (int64_t i = 0; i < count; i++) *sum += run->score[i].loss;
+  for (int64_t i = 0; i < count; i++) sum[0] += run->score[i].loss;
+  if (!run->objective || !count) return 0;
+  if ((rc = zf_run_objective_values(run, count, &none))) return rc;
+  for (int64_t i = 0; i < count; i++) sum[1] += run->value[i];
   return 0;
 }
 
+/* What the sums of losses and of an objective's values count: the objective is a divergence, since no other
+ * one has a derivative. */
+static struct zf_score_scale scale_of(const struct zf_run *run, double weight, int64_t examples) {
+  double share = run->objective ? run->settings.objective.weight : 0;
+  return (struct zf_score_scale){.loss = (1 - share) / weight,
+                                 .divergence = examples ? share / (double)examples : 0};
+}
+
 int zf_backprop_gradient(struct zf_run *run, int64_t step, double *loss, double *norm) {
-  int64_t place = (step - 1) * run->batch;
-  double sum = 0, weight;
-  int rc = batch_weight(&weight, run, place);
+  int64_t place = (step - 1) * run->batch, examples;
+  double sum[2] = {0}, weight;
+  int rc = batch_weight(&weight, &examples, run, place);
   if (rc) return rc;
+  struct zf_score_scale scale = scale_of(run, weight, examples);
   for (int64_t i = 0; i < run->settings.accumulation; i++) {
-    rc = run_micro_batch(&sum, run, place + i * run->settings.micro_batch, 1 / weight);
+    rc = run_micro_batch(sum, run, place + i * run->settings.micro_batch, scale);
     if (rc) return rc;
   }
-  *loss = weight > 0 ? sum / weight : 0;
+  *loss = weight > 0 ? sum[0] / weight : 0;
+  if (run->objective) *loss = zf_run_mix(run, examples ? sum[1] / (double)examples : 0, *loss);
   *norm = run->backprop->norm = zf_back_norm(run->backprop->back);
   return 0;
 }

@@ -478,9 +478,10 @@ static int find_rate(struct train_loop *loop) {
   loop->run->tokens = 0; /* the first step's speed is its own */
   snprintf(
       text, sizeof text,
-      "learning rate %.3g, from %lld forward passes: losses change by 0.1 at a distance of %.2g, "
+      "learning rate %.3g, from %lld forward passes: losses change by %.2g at a distance of %.2g, "
       "and %lld steps walk 0.7 of it (noise %.3g a step)",
-      rate.rate, (long long)rate.passes, rate.reach, (long long)loop->run->steps, rate.noise);
+      rate.rate, (long long)rate.passes, rate.change, rate.reach, (long long)loop->run->steps,
+      rate.noise);
   zf_loop_say(loop, text);
   return 0;
 }

@@ -99,7 +99,10 @@ static int check_same(const struct train_loop *loop, const struct zf_log_head *n
     return differs(history, ZF_EINVALID, "config.json and tokenizer files of hash", was->tok,
                    now->tok);
   if (strcmp(was->data, now->data) != 0)
-    return differs(history, ZF_EINVALID, "data files of hash", was->data, now->data);
+    return differs(history, ZF_EINVALID,
+                   loop->run->teacher ? "data files and a teacher's predictions of hash"
+                                      : "data files of hash",
+                   was->data, now->data);
   if (history->id != zf_log_head_id(now))
     return zf_error(ZF_EINVALID, "%s: the header is not this run's", history->path);
   if (loop->run->steps < history->count)

@@ -18,7 +18,8 @@ struct run_source {
   unsigned want;
   zf_run_maker make; /* NULL: files */
   void *ctx;
-  int shapes; /* no weights, no memory for passes */
+  int shapes;                             /* no weights, no memory for passes */
+  const struct zf_run_progress *progress; /* NULL: none */
 };
 
 static int open_data(struct zf_run *run, const char *dir, const struct zf_config *config,
@@ -98,6 +99,16 @@ static int check_file(const struct zf_run *run, const char *dir) {
   return 0;
 }
 
+/* Scores do without the teacher; forecasts only check it. */
+static int open_teacher(struct zf_run *run, const struct run_source *from,
+                        const struct zf_config *config, const char *dir) {
+  const struct zf_objective_kind *kind = run->settings.objective.kind;
+  if (!kind || !(kind->needs & ZF_NEEDS_TEACHER) || !(from->want & ZF_WANT_TRAIN)) return 0;
+  if (from->shapes || (from->want & ZF_WANT_UNTAUGHT))
+    return zf_run_check_teacher(run, config, dir);
+  return zf_run_open_teacher(run, config, dir, (from->want & ZF_WANT_RESUMED) != 0, from->progress);
+}
+
 /* Opens data and model of the directory `dir`. */
 static int open_parts(struct zf_run *run, const char *dir, const struct run_source *from) {
   struct zf_config config;
@@ -107,6 +118,7 @@ static int open_parts(struct zf_run *run, const char *dir, const struct run_sour
   if ((rc = zf_config_load(&config, dir))) return rc;
   if ((rc = resolve_labels(run, &config))) return rc;
   if ((rc = open_data(run, dir, &config, from))) return rc;
+  if ((rc = open_teacher(run, from, &config, dir))) return rc;
   zf_trim_heap(); /* the forecast does not count the files' rows, which are freed */
   run->forecast.resident_before = zf_rss();
   struct zf_model_opts opts = model_opts(run, from, train && !adapts);
@@ -192,7 +204,8 @@ static int forecast_for(struct zf_forecast *forecast, const struct zf_run *run,
     forecast->activations += zf_probe_bytes(run);
     forecast->total += zf_probe_bytes(run);
   }
-  if (!rc && (method == ZF_METHOD_MEZO || !run->data.train)) {
+  const struct zf_objective_kind *kind = run->settings.objective.kind;
+  if (!rc && (method == ZF_METHOD_MEZO || !run->data.train || (kind && kind->slope))) {
     forecast->activations += zf_run_objective_bytes(run);
     forecast->total += zf_run_objective_bytes(run);
   }
@@ -330,24 +343,31 @@ static int open_run(struct zf_run **out, const struct zf_conf *conf,
 }
 
 int zf_run_open(struct zf_run **out, const struct zf_conf *conf, unsigned want) {
-  return open_run(out, conf, &(struct run_source){.want = want});
+  return zf_run_open_watched(out, conf, want, NULL);
+}
+
+int zf_run_open_watched(struct zf_run **out, const struct zf_conf *conf, unsigned want,
+                        const struct zf_run_progress *progress) {
+  return open_run(out, conf, &(struct run_source){.want = want, .progress = progress});
 }
 
 int zf_run_open_made(struct zf_run **out, const struct zf_conf *conf, zf_run_maker make,
                      void *ctx) {
-  return open_run(out, conf, &(struct run_source){ZF_WANT_TRAIN, make, ctx, 0});
+  return open_run(out, conf, &(struct run_source){.want = ZF_WANT_TRAIN, .make = make, .ctx = ctx});
 }
 
 int zf_run_open_shapes(struct zf_run **out, const struct zf_conf *conf, zf_run_maker make,
                        void *ctx) {
   unsigned want = make ? ZF_WANT_TRAIN : ZF_WANT_TRAIN | ZF_WANT_DEV | ZF_WANT_TEST;
-  return open_run(out, conf, &(struct run_source){want, make, ctx, 1});
+  return open_run(out, conf,
+                  &(struct run_source){.want = want, .make = make, .ctx = ctx, .shapes = 1});
 }
 
 void zf_run_free(struct zf_run *run) {
   if (!run) return;
   zf_backprop_free(run->backprop);
   zf_run_close_objective(run);
+  zf_run_close_teacher(run);
   free(run->estimate.loss);
   free(run->estimate.term);
   free(run->example);

@@ -39,15 +39,26 @@ struct zf_run {
   int64_t tokens; /* and their tokens */
   struct zf_objective *objective; /* NULL: the task's own loss, or no memory for passes */
   int referred;                   /* its references are known */
-  double *value;                  /* [streams][micro_batch] of the objective */
-  double *example_value;          /* [streams][batch] of the objective, where `example` is set */
-  double *example; /* [streams][batch] losses of examples; NULL: one direction a batch */
+  struct zf_teacher *teacher;     /* NULL: the objective has none, or nothing is trained */
+  char *teacher_made;    /* a new file of its predictions that no directory keeps yet; NULL */
+  double *value;         /* [streams][micro_batch] of the objective */
+  double *example_value; /* [streams][batch] of the objective, where `example` is set */
+  double *example;       /* [streams][batch] losses of examples; NULL: one direction a batch */
 };
 
 /* Opens everything that the data sets in `want` (enum zf_data_want) need.  Without ZF_WANT_TRAIN
  * nothing is trained and weights stay in their file.  `conf` outlives the run.  ZF_EMEMLIMIT: the
  * forecast exceeds memory_limit. */
 int zf_run_open(struct zf_run **out, const struct zf_conf *conf, unsigned want);
+
+/* The same; `teacher` is called while the teacher of the objective distill reads the examples: not 0 ends
+ * that with ZF_ESTOPPED. */
+struct zf_run_progress {
+  int (*teacher)(void *ctx, int64_t done, int64_t total);
+  void *ctx;
+};
+int zf_run_open_watched(struct zf_run **out, const struct zf_conf *conf, unsigned want,
+                        const struct zf_run_progress *progress);
 
 /* The same with training data that `make` puts into data->train.  Reads only the settings of the step
  * (zf_settings_fill_step) and the model's configuration: no tokenizer, no data files, no hashes. */
@@ -95,6 +106,9 @@ void zf_run_watch(struct zf_run *run, int (*stopped)(void *ctx), void *ctx);
 /* zf_evaluate, and the mean of the objective where one is set. */
 int zf_run_evaluate(struct zf_metrics *metrics, struct zf_run *run,
                     const struct zf_dataset *dataset, int (*stopped)(void *ctx), void *ctx);
+
+/* Moves a new file of the teacher's predictions into the run directory `dir`. */
+int zf_run_keep_teacher(struct zf_run *run, const char *dir);
 
 /* Saves what the run changes to the directory `dir`: the adapter, or the whole model with its weights
  * in `dtype` (zf_model_save), or, of a GGUF base, model.gguf. */

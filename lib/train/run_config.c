@@ -69,6 +69,7 @@ static int copy_settings(struct zf_conf **saved, const struct zf_conf *conf, str
   if ((rc = zf_conf_text(*saved, text->data, text->len, path))) return rc;
   if ((rc = set_output(*saved, output_dir))) return rc;
   if ((rc = set_absolute(*saved, conf, "base_model"))) return rc;
+  if ((rc = set_absolute(*saved, conf, "teacher"))) return rc;
   const char *adapter = zf_conf_str(conf, "adapter");
   if (adapter && zf_settings_adapter_is_path(adapter) &&
       (rc = set_absolute(*saved, conf, "adapter")))

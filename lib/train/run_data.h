@@ -51,7 +51,10 @@ enum zf_data_want {
   ZF_WANT_DEV = 2,
   ZF_WANT_TEST = 4,
   ZF_WANT_UNLABELLED = 8, /* with ZF_WANT_TEST: no label of a test row is read */
-  ZF_WANT_RESUMED = 16    /* with ZF_WANT_TRAIN: the adapter with which a run in output_dir began */
+  ZF_WANT_RESUMED =
+      16, /* with ZF_WANT_TRAIN: the adapter and the teacher's predictions with which a
+                             run in output_dir began */
+  ZF_WANT_UNTAUGHT = 32 /* with ZF_WANT_TRAIN: a teacher is checked, and reads no data */
 };
 
 /* Reads the files and draws num_train training examples and the dev examples by a permutation of the

@@ -11,8 +11,12 @@ static struct zf_objective_room room_of(const struct zf_run *run, const struct z
   set[0] = run->data.train;
   set[1] = run->data.dev;
   set[2] = run->data.test;
-  return (struct zf_objective_room){
-      .set = set, .sets = 3, .slots = run->settings.micro_batch, .compute = run->settings.compute};
+  return (struct zf_objective_room){.set = set,
+                                    .sets = 3,
+                                    .slots = run->settings.micro_batch,
+                                    .rows = run->limits.rows,
+                                    .compute = run->settings.compute,
+                                    .teacher = run->teacher};
 }
 
 int64_t zf_run_objective_bytes(const struct zf_run *run) {
@@ -31,7 +35,10 @@ int zf_run_open_objective(struct zf_run *run) {
     run->example_value = zf_calloc(ZF_MAXSTREAM * run->batch, sizeof *run->example_value);
     if (!run->example_value) return ZF_ENOMEM;
   }
-  return zf_objective_open(&run->objective, &run->settings.objective, run->model, run->tok, &room);
+  int rc =
+      zf_objective_open(&run->objective, &run->settings.objective, run->model, run->tok, &room);
+  if (!rc) zf_scorer_distill(run->scorer, zf_objective_distill(run->objective));
+  return rc;
 }
 
 void zf_run_close_objective(struct zf_run *run) {

@@ -46,7 +46,8 @@ static const char *const run_files[] = {"run.json",
                                         "adapter_model.safetensors",
                                         "adapter_config.json",
                                         "model.gguf",
-                                        "export.gguf"};
+                                        "export.gguf",
+                                        "teacher.bin"};
 enum { RUN_FILES = sizeof run_files / sizeof *run_files };
 
 /* A file that a run writes into its directory. */
@@ -295,15 +296,16 @@ static int write_sidecars(const struct zf_rundir *dir, const struct zf_run *run)
 }
 
 /* Writes the files that a run starts with, and opens metrics.jsonl. */
-static int write_start(struct zf_rundir *dir, const struct zf_run *run) {
+static int write_start(struct zf_rundir *dir, struct zf_run *run) {
   int rc;
   if ((rc = zf_run_config_write(run->conf, dir->path))) return rc;
   if ((rc = write_sidecars(dir, run))) return rc;
+  if ((rc = zf_run_keep_teacher(run, dir->path))) return rc;
   return open_metrics(dir);
 }
 
-int zf_rundir_open(struct zf_rundir *dir, const struct zf_run *run,
-                   const struct zf_outcome *outcome, int overwrite) {
+int zf_rundir_open(struct zf_rundir *dir, struct zf_run *run, const struct zf_outcome *outcome,
+                   int overwrite) {
   int rc = begin(dir, run);
   if (!rc) rc = make_empty(dir, run, overwrite);
   if (!rc) rc = zf_rundir_status(dir, run, outcome);
@@ -319,8 +321,7 @@ static int replace_metrics(const struct zf_rundir *dir, const char *lines, size_
   return rc;
 }
 
-int zf_rundir_reopen(struct zf_rundir *dir, const struct zf_run *run, const char *lines,
-                     size_t len) {
+int zf_rundir_reopen(struct zf_rundir *dir, struct zf_run *run, const char *lines, size_t len) {
   int rc = begin(dir, run);
   if (!rc) {
     remove_all_leftovers(dir);

@@ -40,13 +40,12 @@ int zf_rundir_check_base(const struct zf_run *run);
 /* Opens the directory of a new run: writes run.json, config.yaml, config.json and the sidecar files.
  * overwrite: replaces an earlier run in it.  ZF_EUSAGE: it is not empty; ZF_EIO: it cannot be
  * written. */
-int zf_rundir_open(struct zf_rundir *dir, const struct zf_run *run,
-                   const struct zf_outcome *outcome, int overwrite);
+int zf_rundir_open(struct zf_rundir *dir, struct zf_run *run, const struct zf_outcome *outcome,
+                   int overwrite);
 
 /* Opens the directory of a resumed run: replaces metrics.jsonl by `lines` and config.yaml by the run's
  * settings, and removes the half-written files of a killed process. */
-int zf_rundir_reopen(struct zf_rundir *dir, const struct zf_run *run, const char *lines,
-                     size_t len);
+int zf_rundir_reopen(struct zf_rundir *dir, struct zf_run *run, const char *lines, size_t len);
 
 /* 1 where `path` has a steps.log, from which a run can be resumed. */
 int zf_rundir_has_log(const char *path);

@@ -242,11 +242,12 @@ const struct zf_conf_key zf_train_keys[] = {
      "what is minimised in place of the task's own loss: the share of wrong choices (accuracy), "
      "1 - a metric of generated text (f1, exact_match, rouge_l, bleu), the answer of a command, or "
      "a "
-     "loss of preference pairs (dpo, orpo)",
+     "loss of preference pairs (dpo, orpo), or the divergence from the predictions of a teacher "
+     "(distill)",
      .choices = ZF_OBJECTIVE_WORDS},
     {"objective_weight", ZF_CONF_NUM, NULL,
      "share of the objective beside the task's own loss, which has the rest (1)", .min = 0,
-     .max = 1},
+     .max = 1, .also = "distill_weight|kd_ratio|kd_alpha"},
     {"objective_max_tokens", ZF_CONF_INT, NULL, "most tokens of a generated text (50)", .min = 1,
      .max = 1 << 20},
     {"objective_stop", ZF_CONF_STRS, NULL, "texts that end a generated text (a newline)"},
@@ -256,6 +257,18 @@ const struct zf_conf_key zf_train_keys[] = {
      "{\"loss\": number}"},
     {"objective_timeout", ZF_CONF_NUM, NULL, "command: seconds that it has for a line (60)",
      .min = 0.001, .max = 1e6},
+    {"teacher", ZF_CONF_STR, NULL,
+     "distill: the model whose predictions are learned, as base_model or a run directory, or a "
+     "file "
+     "of "
+     "them, as OUT/teacher.bin of an earlier run",
+     .path = ZF_CONF_INPUT, .may_change = 1, .also = "teacher_model|teacher_model_name_or_path"},
+    {"distill_top_k", ZF_CONF_INT, NULL,
+     "distill: the teacher's likeliest tokens at a position; the others count as one (64)",
+     .min = 1, .max = ZF_TEACHER_MAX_K},
+    {"distill_temperature", ZF_CONF_NUM, NULL,
+     "distill: temperature of the predictions of both models (1)", .min = 1e-3, .max = 1e3,
+     .also = "kd_temperature"},
     {"dpo_beta", ZF_CONF_NUM, NULL, "dpo: factor of the log-probabilities (0.1)", .min = 1e-9,
      .max = 1e6},
     {"orpo_lambda", ZF_CONF_NUM, NULL, "orpo: factor of the odds ratio's loss (0.1)", .min = 0,

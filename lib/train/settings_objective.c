@@ -12,7 +12,8 @@ static int refuse_auto(const struct zf_conf *conf, const struct zf_objective_kin
 }
 
 static int check_keys(const struct zf_objective_kind *kind, const struct zf_conf *conf) {
-  int text = kind && (kind->needs & ZF_NEEDS_TEXT), command = kind == zf_objective_find("command");
+  int text = kind && (kind->needs & ZF_NEEDS_TEXT), command = kind == zf_objective_find("command"),
+      distill = kind && (kind->needs & ZF_NEEDS_TEACHER);
   const struct {
     const char *key;
     int used;
@@ -22,6 +23,9 @@ static int check_keys(const struct zf_objective_kind *kind, const struct zf_conf
               {"objective_stop", text, "f1, exact_match, rouge_l, bleu or command"},
               {"objective_command", command, "command"},
               {"objective_timeout", command, "command"},
+              {"teacher", distill, "distill"},
+              {"distill_top_k", distill, "distill"},
+              {"distill_temperature", distill, "distill"},
               {"dpo_beta", kind == zf_objective_find("dpo"), "dpo"},
               {"orpo_lambda", kind == zf_objective_find("orpo"), "orpo"}};
   for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
@@ -31,6 +35,9 @@ static int check_keys(const struct zf_objective_kind *kind, const struct zf_conf
   if (command && !zf_conf_has(conf, "objective_command"))
     return zf_conf_error(conf, "objective",
                          "objective command needs 'objective_command', a shell command line");
+  if (distill && !zf_conf_has(conf, "teacher"))
+    return zf_conf_error(conf, "objective",
+                         "objective distill needs 'teacher', a model or a file of its predictions");
   return 0;
 }
 
@@ -45,7 +52,7 @@ static int check_method(const struct zf_settings *settings, const struct zf_conf
   if (settings->method == ZF_METHOD_PROBE)
     return zf_conf_error(conf, "objective",
                          "'objective' has no effect: method probe solves a ridge regression");
-  if (settings->auto_lr) return refuse_auto(conf, kind);
+  if (settings->auto_lr && !kind->slope) return refuse_auto(conf, kind);
   return 0;
 }
 
@@ -71,7 +78,10 @@ int zf_settings_fill_objective(struct zf_settings *settings, const struct zf_con
       .command = zf_conf_str(conf, "objective_command"),
       .timeout = zf_conf_num(conf, "objective_timeout", 60),
       .beta = zf_conf_num(conf, "dpo_beta", 0.1),
-      .lambda = zf_conf_num(conf, "orpo_lambda", 0.1)};
+      .lambda = zf_conf_num(conf, "orpo_lambda", 0.1),
+      .teacher = zf_conf_str(conf, "teacher"),
+      .top_k = zf_conf_int(conf, "distill_top_k", ZF_DISTILL_TOP_K),
+      .temperature = zf_conf_num(conf, "distill_temperature", 1)};
   int rc = check_keys(objective->kind, conf);
   if (rc || !objective->kind) return rc;
   if ((rc = check_method(settings, conf))) return rc;

@@ -78,7 +78,7 @@ case_ "unknown key" 2 "$ZOFT" bench step base_model=$DEMO/model objectiv=lm <<'E
 zoft: command line: unknown key 'objectiv': did you mean 'objective'?
 END
 case_ "random tokens are for bench alone" 2 "$ZOFT" train configs/demo.yaml objective=lm <<'END'
-zoft: command line: 'objective' expects one of accuracy, f1, exact_match, rouge_l, bleu, command, dpo or orpo, found 'lm'
+zoft: command line: 'objective' expects one of accuracy, f1, exact_match, rouge_l, bleu, command, dpo, orpo or distill, found 'lm'
 END
 case_ "beyond the context" 2 "$ZOFT" bench step base_model=$DEMO/model sequence_len=4096 <<'END'
 zoft: sequence_len 4096 is longer than the model's context of 128

@@ -66,7 +66,8 @@ static void head_lse(double *lse, double *logit, const float *x, int64_t ldx, in
                      const int32_t *targets, const struct zf_weight *w, const struct zf_streams *st,
                      const float *bias, int64_t ldb, float cap, float *scratch) {
   struct zf_rows rows = rows_of(x, ldx, st->count * R, w);
-  zf_head_lse(lse, logit, &rows, R, targets, w, st, bias, ldb, cap, scratch, NULL, NULL);
+  zf_head_lse(lse, logit, &rows, R, targets, w, st, bias, ldb, cap, scratch,
+              &(struct zf_head_hooks){0});
   free(rows.cells);
 }
 

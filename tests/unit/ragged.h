@@ -75,7 +75,7 @@ static inline float *gradients(const struct zf_model *m, const struct ragged *x,
   ck_ok(zf_back_forward(k, &x->b));
   zf_back_lse(k, x->target, first, second);
   zf_back_at(k, x->ids, 3, at);
-  zf_back_rows(k, x->target, x->coef, lse, logit);
+  zf_back_rows(k, x->target, x->coef, NULL, lse, logit);
   zf_back_gradient_at(k, x->ids, 3, x->slope);
   zf_back_run(k);
   *loss = 0;

@@ -405,7 +405,7 @@ START_TEST(test_descent) {
   struct zf_optim_conf conf = {.lr = 3e-3, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8};
   for (int t = 1; t <= 8; t++) {
     ck_ok(zf_back_forward(k, &x.b));
-    zf_back_rows(k, x.target, x.coef, lse, logit);
+    zf_back_rows(k, x.target, x.coef, NULL, lse, logit);
     zf_back_run(k);
     zf_optim_update(o, t, zf_back_norm(k), &conf);
     for (int64_t r = 0; r < x.b.R && (t == 1 || t == 8); r++)

@@ -258,8 +258,9 @@ static float *gradients(const struct zf_model *m, const struct zf_dataset *d, do
   ck_ok(zf_back_forward(k, &p->batch));
   if (p->nid) zf_back_at(k, p->ids, p->nid, p->logits_at);
   if (p->has_targets && zf_task_has_options(d->type)) zf_back_lse(k, p->target, p->lse, p->logit);
-  zf_score_gradients(s, d, NULL, 0, d->count, 1 / weight_of(d), coef, slope);
-  if (p->has_targets) zf_back_rows(k, p->target, coef, p->lse, p->logit);
+  zf_score_gradients(s, d, NULL, 0, d->count, (struct zf_score_scale){1 / weight_of(d), 0}, coef,
+                     slope);
+  if (p->has_targets) zf_back_rows(k, p->target, coef, NULL, p->lse, p->logit);
   if (p->nid) zf_back_gradient_at(k, p->ids, p->nid, slope);
   zf_score_reduce(s, d, NULL, 0, d->count, d->count, 1, score);
   zf_back_run(k);
