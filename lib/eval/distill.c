@@ -1,5 +1,6 @@
 #include "eval/distill.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -172,6 +173,7 @@ double zf_distill_row(struct zf_distill *distill, int64_t row) {
     if (p > 0) sum += p * ((double)log_p[i] - log_q(distill, row, i, normaliser));
   }
   /* The file's p are rounded: p / p_sum is a distribution, and its divergence is never negative. */
+  p_sum = fmax(p_sum, DBL_MIN);
   return distill->temperature * distill->temperature * (sum / p_sum - log(p_sum));
 }
 
@@ -182,7 +184,7 @@ static double softmax(const struct zf_distill *distill, const double *score, int
   double max = -INFINITY, sum = 0;
   for (int64_t i = 0; i < count; i++) max = fmax(max, score[i] / distill->temperature);
   for (int64_t i = 0; i < count; i++) sum += exp(score[i] / distill->temperature - max);
-  return max + log(sum);
+  return max + log(fmax(sum, 1)); /* the largest term is 1 */
 }
 
 /* log p of option i of an example, whose first row is `first`; the rows of a file that was made by hand may
