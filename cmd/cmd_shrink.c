@@ -34,7 +34,7 @@ static const struct zc_opt options[] = {
     {0},
 };
 
-/* Types from the largest to the smallest; below five bits GPTQ pays for its time. */
+/* Types from the largest to the smallest; below five bits another method than rounding may pay. */
 static const struct {
   const char *type, *method;
 } ladder[] = {{"q8_0", "rtn"},    {"q6_k", "rtn"},    {"q5_k_m", "rtn"}, {"q4_k_m", "gptq"},
@@ -101,27 +101,39 @@ static int quantize(struct zc_shrink *job, const char *base, const char *path, c
   return run_command(job, &job->said, argv);
 }
 
-/* The largest type of the ladder whose file is small enough.  Types that are known to be too large are not
- * tried. */
+/* One candidate of a base; *fits: 0 where its file is too large, and it is gone again. */
+static int try_type(struct zc_shrink *job, const char *name, const char *about, const char *base,
+                    const char *type, const char *method, int *fits) {
+  char *file = zf_asprintf("%s-%s-%s", name, type, method),
+       *how = zf_asprintf("%s %s", type, method);
+  struct zc_candidate *candidate = file && how ? new_candidate(job, file, about, how) : NULL;
+  free(file);
+  free(how);
+  if (!candidate) return ZF_ENOMEM;
+  zc_info("making %s: %s", candidate->path, candidate->label);
+  int rc = quantize(job, base, candidate->path, type, method);
+  if (rc) return rc;
+  candidate->bytes = zf_file_size(candidate->path);
+  *fits = candidate->bytes <= job->size;
+  if (*fits) return 0;
+  unlink(candidate->path);
+  zc_candidate_free(candidate);
+  job->count--;
+  return 0;
+}
+
+/* The largest type of the ladder whose file is small enough; types that are known to be too large are not
+ * tried.  Whether GPTQ or importance serves better depends on the model: both are tried. */
 static int climb_down(struct zc_shrink *job, const char *name, const char *about, const char *base,
                       int64_t parameters) {
   static const double bits[LADDER] = {8.5, 6.6, 5.7, 4.9, 4.5, 3.9, 3.0};
   for (int i = 0; i < LADDER; i++) {
+    int fits = 0;
     if (bits[i] / 8 * (double)parameters > (double)job->size && i + 1 < LADDER) continue;
-    char *file = zf_asprintf("%s-%s", name, ladder[i].type),
-         *how = zf_asprintf("%s %s", ladder[i].type, ladder[i].method);
-    struct zc_candidate *candidate = file && how ? new_candidate(job, file, about, how) : NULL;
-    free(file);
-    free(how);
-    if (!candidate) return ZF_ENOMEM;
-    zc_info("making %s: %s", candidate->path, candidate->label);
-    int rc = quantize(job, base, candidate->path, ladder[i].type, ladder[i].method);
-    if (rc) return rc;
-    candidate->bytes = zf_file_size(candidate->path);
-    if (candidate->bytes <= job->size) return 0;
-    unlink(candidate->path);
-    zc_candidate_free(candidate);
-    job->count--;
+    int rc = try_type(job, name, about, base, ladder[i].type, "rtn", &fits);
+    if (!rc && fits && strcmp(ladder[i].method, "rtn") != 0)
+      rc = try_type(job, name, about, base, ladder[i].type, ladder[i].method, &fits);
+    if (rc || fits) return rc;
   }
   return 0;
 }
