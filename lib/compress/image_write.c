@@ -184,7 +184,9 @@ static int write_rows(const struct row_writer *writer, int64_t number, int64_t f
                                 zf_dtype_bytes(tensor->type, first * tensor->columns));
   if (zf_image_is_held(writer->image, tensor, writer->values)) {
     copy_held(writer->image, number, first, rows, writer->encoded);
-    return zf_gguf_out_rows(writer->out, number, first, rows, writer->encoded);
+    zf_image_read(writer->image, writer->values, number, first, rows, writer->value);
+    int rc = check_finite(writer->image, tensor, writer->value, count);
+    return rc ? rc : zf_gguf_out_rows(writer->out, number, first, rows, writer->encoded);
   }
   if (!zf_can_quantize(tensor->type))
     return zf_error(ZF_EUSAGE, "%s: tensor '%s': values cannot be encoded as %s: name another type",

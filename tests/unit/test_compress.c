@@ -7,6 +7,7 @@
 #include "compress/cut.h"
 #include "compress/feedback.h"
 #include "compress/fold.h"
+#include "compress/image.h"
 #include "compress/imatrix.h"
 #include "compress/inverse.h"
 #include "compress/layer.h"
@@ -392,6 +393,35 @@ START_TEST(test_imatrix) {
 }
 END_TEST
 
+/* A scale that f16 cannot hold is infinite in its block: such a file is refused. */
+START_TEST(test_infinite_scale) {
+  const char *path = "tests/golden/gguf/llama-q8_0.gguf", *out = tmp_path("infinite.gguf");
+  struct zf_model *model = open_model(path, &as_stored);
+  struct zf_tok *tok;
+  struct zf_overlay *overlay;
+  struct zf_image *image;
+  enum zf_dtype type[256];
+  void *data;
+  int32_t number = model->plan.op[zf_edit_find(&model->plan, ZF_ROLE_DOWN, 0)].weight;
+  ck_ok(zf_tok_open(&tok, path));
+  ck_ok(zf_overlay_new(&overlay, model, "/tmp"));
+  ck_ok(zf_overlay_reserve(overlay, number, ZF_F32, &data));
+  ((float *)data)[0] = 1e7f;
+  zf_overlay_use(overlay, number);
+  for (int i = 0; i < 256; i++) type[i] = ZF_Q4_0;
+  struct zf_quantization job = {.model = model, .overlay = overlay, .type = type};
+  ck_ok(zf_quantize_param(&job, number, NULL));
+  ck_ok(zf_image_open(&image, model, tok, ZF_F32));
+  zf_image_take_params(image);
+  zf_image_keep_types(image);
+  ck_fails(zf_image_write(image, out, NULL), ZF_EDIVERGED, "'blk.0.ffn_down.weight' has a value");
+  ck_assert_int_eq(access(out, F_OK), -1);
+  zf_image_free(image);
+  zf_tok_free(tok);
+  zf_model_free(model);
+}
+END_TEST
+
 START_TEST(test_mix) {
   struct zf_model *model = open_family(0, NULL, -1);
   const struct zf_mix *mix = zf_mix_find("q4_k_m");
@@ -422,6 +452,7 @@ int main(void) {
   tcase_add_loop_test(t, test_masks, 0, 3);
   tcase_add_loop_test(t, test_cut, 0, NSTEADY);
   tcase_add_loop_test(t, test_imatrix, 0, 2);
+  tcase_add_test(t, test_infinite_scale);
   tcase_add_test(t, test_mix);
   suite_add_tcase(s, t);
   return unit_run(s);
